@@ -1,0 +1,2 @@
+//! `ic-nn`, the command line.
+fn main() {}

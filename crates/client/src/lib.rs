@@ -1,0 +1,1 @@
+//! What a caller does with ic-nn, generic over a transport.

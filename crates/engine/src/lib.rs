@@ -1,0 +1,1 @@
+//! Graphs: decode, check, optimise, run.

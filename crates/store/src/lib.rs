@@ -1,0 +1,1 @@
+//! The model registry in stable memory.

@@ -1,0 +1,1 @@
+//! Suites written once, run on every runtime.
