@@ -1,1 +1,65 @@
-//! The model registry in stable memory.
+//! The model registry of ic-nn in stable memory: names, immutable versions, chunked uploads, graph handles, settings.
+//!
+//! A [`Store`] is generic over [`ic_stable_structures::Memory`] and knows neither ic-cdk nor an engine: time, caller and
+//! the facts about a model are handed in. Every change is in stable memory when the call that makes it returns, nothing
+//! is serialised before an upgrade, and opening a store on memory that has one writes nothing.
+//!
+//! ```
+//! use candid::Principal;
+//! use ic_nn_store::{Memories, Store};
+//! use ic_nn_types::{ChunkRequest, UploadSpec};
+//! use ic_stable_structures::VectorMemory;
+//! use sha2::{Digest, Sha256};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let m = VectorMemory::default;
+//! let memories =
+//!     Memories { settings: m(), names: m(), versions: m(), facts: m(), uploads: m(), graphs: m(), blobs: m() };
+//! let mut store = Store::open(memories)?;
+//!
+//! let (me, now, file) = (Principal::management_canister(), 0, b"a model".to_vec());
+//! let sha256 = Sha256::digest(&file).to_vec();
+//! let spec = UploadSpec { name: "digits".into(), bytes: 7, sha256, chunk_bytes: None };
+//! let upload = store.begin(&spec, me, now)?.upload;
+//! store.put_chunk(&ChunkRequest { upload, index: 0, data: file.clone() }, me)?;
+//!
+//! let mut commit = store.begin_commit(upload, me)?;
+//! let verified = store.verify(&mut commit, u64::MAX)?.expect("all bytes are hashed at once");
+//! let published = store.publish(verified, b"facts", now)?;
+//! assert_eq!(published.version, 1);
+//! assert_eq!(store.blob("digits", 1)?.to_vec()?, file);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Invariants.** Extents of versions and open uploads never overlap. Version numbers, upload ids and graph handles are
+//! never reused. A version never changes after it is published. A model-based property test holds all of them.
+
+mod candid_error;
+mod commit;
+mod error;
+mod extent;
+mod graphs;
+mod layout;
+mod name;
+mod received;
+mod record;
+mod settings;
+mod store;
+mod table;
+mod uploads;
+mod versions;
+
+pub use commit::{Commit, Verified};
+pub use error::{
+    AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
+    UploadError,
+};
+pub use extent::{Blob, PAGE_BYTES, ReadError};
+pub use graphs::OpenGraph;
+pub use layout::{RecordError, RecordProblem};
+pub use name::{MAX_NAME_BYTES, ModelRef, NameError, ReferenceError};
+pub use settings::{MAX_ADMINS, Settings};
+pub use store::Store;
+pub use table::{Memories, OpenError};
+pub use versions::{Deleted, Version};

@@ -1,0 +1,90 @@
+//! The one place that gives the store's errors their wasi-nn codes.
+//!
+//! `invalid_argument` is what the caller can correct, `not_found` what is not there, `too_large` a limit that the text
+//! names, `security` a permission, `runtime_error` what no caller could have known. The text is the error's own.
+
+use ic_nn_types::{Error, ErrorCode};
+
+use crate::error::{
+    AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
+    UploadError,
+};
+use crate::extent::ReadError;
+
+/// Implements `From<$error> for Error`, the code by variant.
+macro_rules! codes {
+    ($error:ident: $($variant:pat => $code:expr,)+) => {
+        impl From<$error> for Error {
+            fn from(error: $error) -> Error {
+                use $error::*;
+                let code = match &error { $($variant => $code,)+ };
+                Error::new(code, error.to_string())
+            }
+        }
+    };
+}
+
+use ErrorCode::{InvalidArgument, NotFound, RuntimeError, Security, TooLarge};
+
+fn upload_code(error: &UploadError) -> ErrorCode {
+    match error {
+        UploadError::Unknown { .. } | UploadError::Closed { .. } => NotFound,
+        UploadError::NotOwner { .. } => Security,
+        UploadError::Record(_) => RuntimeError,
+    }
+}
+
+impl From<UploadError> for Error {
+    fn from(error: UploadError) -> Error {
+        Error::new(upload_code(&error), error.to_string())
+    }
+}
+
+codes! { BeginError:
+    Name(_) | Sha256Length { .. } | Empty | ChunkBytes { .. } => InvalidArgument,
+    ModelTooLarge { .. } | TotalTooLarge { .. } | TooManyOpen { .. } | GrowRefused { .. } => TooLarge,
+    Record(_) => RuntimeError,
+}
+
+codes! { ChunkError:
+    Upload(upload) => upload_code(upload),
+    Index { .. } | Length { .. } | Committing { .. } => InvalidArgument,
+}
+
+codes! { AbortError:
+    Upload(upload) => upload_code(upload),
+    Committing { .. } => InvalidArgument,
+}
+
+codes! { CommitError:
+    Upload(upload) => upload_code(upload),
+    Missing { .. } | Sha256 { .. } | Committing { .. } => InvalidArgument,
+    Ended { .. } => RuntimeError,
+}
+
+codes! { LookupError:
+    Reference(_) => InvalidArgument,
+    NoModel { .. } | AllDeleted { .. } | NoVersion { .. } => NotFound,
+    Record(_) => RuntimeError,
+}
+
+codes! { ListError:
+    After(_) => InvalidArgument,
+    Record(_) => RuntimeError,
+}
+
+codes! { GraphError:
+    Unknown { .. } | Unloaded { .. } => NotFound,
+    Record(_) => RuntimeError,
+}
+
+codes! { SettingsError:
+    OutOfRange { .. } | AnonymousAdmin => InvalidArgument,
+    TooManyAdmins { .. } => TooLarge,
+    NotAdmin { .. } => NotFound,
+}
+
+codes! { ReadError:
+    OutOfRange { .. } => InvalidArgument,
+    HeapExhausted { .. } => TooLarge,
+}

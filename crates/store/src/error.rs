@@ -1,0 +1,317 @@
+//! What can go wrong, one narrow enum per operation. The texts say what was expected and what came, and what to do;
+//! they are read by the callers of the service. The codes stand in [`crate::candid_error`].
+
+use candid::Principal;
+use ic_nn_types::{ChunkRange, MAX_CHUNK_BYTES};
+use thiserror::Error;
+
+use crate::layout::RecordError;
+use crate::name::{NameError, ReferenceError};
+use crate::settings::MAX_ADMINS;
+
+/// Why an upload cannot be used by this caller.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum UploadError {
+    /// No upload has had this id.
+    #[error("no upload {upload}; begin one with upload_begin")]
+    Unknown {
+        /// The id.
+        upload: u64,
+    },
+    /// The upload was committed or aborted.
+    #[error("upload {upload} is closed: it was committed or aborted")]
+    Closed {
+        /// The id.
+        upload: u64,
+    },
+    /// The upload is someone else's.
+    #[error("upload {upload} was begun by another principal")]
+    NotOwner {
+        /// The id.
+        upload: u64,
+    },
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why an upload cannot begin.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum BeginError {
+    /// The name breaks the pattern.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The announced sha256 is not 32 bytes long.
+    #[error("sha256 has {came} bytes; 32 are expected")]
+    Sha256Length {
+        /// Bytes that came.
+        came: usize,
+    },
+    /// A file of no bytes.
+    #[error("bytes is 0; a model file has at least one")]
+    Empty,
+    /// The file is over the limit of one model.
+    #[error("the file has {bytes} bytes; max_model_bytes is {limit}")]
+    ModelTooLarge {
+        /// Bytes announced.
+        bytes: u64,
+        /// `max_model_bytes`.
+        limit: u64,
+    },
+    /// Chunks of a size that is not allowed.
+    #[error("chunk_bytes is {came}; 65536 to {MAX_CHUNK_BYTES} are allowed")]
+    ChunkBytes {
+        /// Size asked for.
+        came: u32,
+    },
+    /// All models together would be over their limit.
+    #[error(
+        "the file takes {needed} bytes of stable memory in whole pages, {taken} are taken by versions and open uploads; \
+         max_total_bytes is {limit}: delete versions or abort uploads"
+    )]
+    TotalTooLarge {
+        /// Bytes the file takes, in whole pages.
+        needed: u64,
+        /// Bytes taken already.
+        taken: u64,
+        /// `max_total_bytes`.
+        limit: u64,
+    },
+    /// Too many uploads are open.
+    #[error(
+        "{limit} uploads are open, as many as max_open_uploads allows; the oldest is {oldest} of {owner}"
+    )]
+    TooManyOpen {
+        /// `max_open_uploads`.
+        limit: u32,
+        /// Id of the oldest open upload.
+        oldest: u64,
+        /// Who began it.
+        owner: Principal,
+    },
+    /// The memory of the model files could not grow.
+    #[error(
+        "stable memory could not grow by {bytes} bytes for the file: the canister's memory allocation, its \
+         cycles or the subnet's storage is exhausted"
+    )]
+    GrowRefused {
+        /// Bytes that were asked for.
+        bytes: u64,
+    },
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why a chunk is refused. Nothing was written.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum ChunkError {
+    /// The upload cannot be used.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// No such chunk.
+    #[error("chunk {index} is out of range; upload {upload} has chunks 0 to {last}")]
+    Index {
+        /// The upload.
+        upload: u64,
+        /// Index that came.
+        index: u32,
+        /// The last index.
+        last: u32,
+    },
+    /// A chunk of the wrong length.
+    #[error("chunk {index} of upload {upload} has {came} bytes; {expected} are expected")]
+    Length {
+        /// The upload.
+        upload: u64,
+        /// The chunk.
+        index: u32,
+        /// Bytes that came.
+        came: usize,
+        /// Bytes expected.
+        expected: u64,
+    },
+    /// The upload is being committed.
+    #[error("upload {upload} is being committed; its chunks cannot change now")]
+    Committing {
+        /// The upload.
+        upload: u64,
+    },
+}
+
+/// Why an upload is not aborted.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum AbortError {
+    /// The upload cannot be used.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// The upload is being committed.
+    #[error("upload {upload} is being committed; abort it if that fails")]
+    Committing {
+        /// The upload.
+        upload: u64,
+    },
+}
+
+/// Why an upload does not become a version. The upload stays open as it is.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum CommitError {
+    /// The upload cannot be used.
+    #[error(transparent)]
+    Upload(#[from] UploadError),
+    /// Chunks are missing.
+    #[error("upload {upload} misses {count} of {chunks} chunks, the first are {}", Ranges(.first))]
+    Missing {
+        /// The upload.
+        upload: u64,
+        /// Chunks missing.
+        count: u32,
+        /// Chunks in all.
+        chunks: u32,
+        /// The first ranges missing.
+        first: Vec<ChunkRange>,
+    },
+    /// The file is not the one announced.
+    #[error("upload {upload} has sha256 {}; {} was announced: put the right chunks or abort", Hex(.computed), Hex(.announced))]
+    Sha256 {
+        /// The upload.
+        upload: u64,
+        /// sha256 of what was uploaded.
+        computed: [u8; 32],
+        /// sha256 that was announced.
+        announced: [u8; 32],
+    },
+    /// Another commit of the upload is under way.
+    #[error("upload {upload} is being committed already")]
+    Committing {
+        /// The upload.
+        upload: u64,
+    },
+    /// This commit ended before it could be published.
+    #[error("the commit of upload {upload} was ended before it was published; commit again")]
+    Ended {
+        /// The upload.
+        upload: u64,
+    },
+}
+
+/// Why a model or a version is not found.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum LookupError {
+    /// The reference is not one.
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    /// Nothing was ever published under the name.
+    #[error("no model `{name}`; upload it with upload_begin")]
+    NoModel {
+        /// The name.
+        name: String,
+    },
+    /// Every version of the name was deleted.
+    #[error("model `{name}` has no version left; all up to {last} were deleted")]
+    AllDeleted {
+        /// The name.
+        name: String,
+        /// The last version that was published.
+        last: u64,
+    },
+    /// The name has other versions.
+    #[error("model `{name}` has no version {version}; newest is {newest}")]
+    NoVersion {
+        /// The name.
+        name: String,
+        /// The version asked for.
+        version: u64,
+        /// The newest version there is.
+        newest: u64,
+    },
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why a page of the registry cannot be told.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum ListError {
+    /// `after` is not `"name:version"`.
+    #[error("after: {0}")]
+    After(ReferenceError),
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why a graph handle leads nowhere.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum GraphError {
+    /// No graph has had this handle.
+    #[error("no graph {graph}; load one with load_by_name")]
+    Unknown {
+        /// The handle.
+        graph: u64,
+    },
+    /// The graph was unloaded, or its version deleted.
+    #[error("graph {graph} was unloaded; load it again with load_by_name, which gives a new handle")]
+    Unloaded {
+        /// The handle.
+        graph: u64,
+    },
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+}
+
+/// Why settings are refused. Nothing was changed.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum SettingsError {
+    /// A limit is out of its range.
+    #[error("{setting} is {came}; 1 to {most} are allowed")]
+    OutOfRange {
+        /// The setting's field in `InitArgs`.
+        setting: &'static str,
+        /// Value that came.
+        came: u64,
+        /// Largest value.
+        most: u64,
+    },
+    /// The anonymous principal is anyone.
+    #[error("the anonymous principal cannot be an admin: that would be anyone")]
+    AnonymousAdmin,
+    /// Too many admins.
+    #[error("{came} admins; at most {MAX_ADMINS} are allowed")]
+    TooManyAdmins {
+        /// Admins that there would be.
+        came: usize,
+    },
+    /// The principal to remove is not an admin.
+    #[error("{admin} is no admin")]
+    NotAdmin {
+        /// The principal.
+        admin: Principal,
+    },
+}
+
+/// Bytes in hexadecimal.
+struct Hex<'a>(&'a [u8]);
+
+impl std::fmt::Display for Hex<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// Chunk ranges as `3, 7-9`.
+struct Ranges<'a>(&'a [ChunkRange]);
+
+impl std::fmt::Display for Ranges<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (i, range) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            match range.first == range.last {
+                true => write!(f, "{separator}{}", range.first)?,
+                false => write!(f, "{separator}{}-{}", range.first, range.last)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,228 @@
+//! Limits, admins and id counters: the one cell of the store.
+//!
+//! ```text
+//!   layout = 1         ↕ 1     max_model_bytes  ↕ 8   0 where never set, as in the three below
+//!   max_total_bytes    ↕ 8     max_heap_bytes   ↕ 8
+//!   max_open_uploads   ↕ 4     next_upload      ↕ 8
+//!   next_graph         ↕ 8     admins           ↕ 2   and so many times: short
+//! ```
+//!
+//! A limit that was never set is the running release's default, so a release may change its defaults. Neither counter
+//! may ever go back: ids are never reused.
+
+use std::collections::BTreeSet;
+
+use candid::Principal;
+use ic_nn_types::InitArgs;
+use ic_stable_structures::Memory;
+
+use crate::error::SettingsError;
+use crate::layout::{RecordError, RecordReader, RecordWriter};
+use crate::store::Store;
+
+/// Most admins: each is up to 30 bytes of a cell that every new id rewrites; 100 keep it under a page of 4 KiB.
+pub const MAX_ADMINS: usize = 100;
+
+/// 512 MiB. A commit reads and hashes the file within one update message, of 40 B instructions and 2 GiB of stable
+/// memory access, and holds it in a heap of 4 GiB beside its tensors and the copies packed for the kernels, each about
+/// as large as the file: 3 × 512 MiB are half of what wasm_memory_limit (3 GiB) grants.
+const DEFAULT_MAX_MODEL_BYTES: u64 = 512 << 20;
+/// 64 GiB: an eighth of the 500 GiB that stable memory can have.
+const DEFAULT_MAX_TOTAL_BYTES: u64 = 64 << 30;
+/// 2.5 GiB: wasm_memory_limit is 3 GiB unless a controller raises it; half a GiB is left to messages and the canister.
+const DEFAULT_MAX_HEAP_BYTES: u64 = 5 << 29;
+/// 16: each upload reserves the whole of its file, and its record is read when another one begins.
+const DEFAULT_MAX_OPEN_UPLOADS: u32 = 16;
+
+/// 4 GiB: a wasm32 heap holds no larger file.
+const MOST_MODEL_BYTES: u64 = 4 << 30;
+/// 500 GiB: all the stable memory that a canister can have.
+const MOST_TOTAL_BYTES: u64 = 500 << 30;
+/// 4 GiB: a wasm32 heap.
+const MOST_HEAP_BYTES: u64 = 4 << 30;
+/// 1,000: beginning an upload reads them all.
+const MOST_OPEN_UPLOADS: u32 = 1_000;
+
+/// The limits in force, defaults resolved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Largest model file that an upload may announce, bytes; 512 MiB unless set.
+    pub max_model_bytes: u64,
+    /// Stable memory for versions and open uploads together, bytes in whole pages; 64 GiB unless set. Gaps between them
+    /// do not count, so the memory itself can be larger.
+    pub max_total_bytes: u64,
+    /// Heap that graphs and inferences may take, bytes; 2.5 GiB unless set. The store keeps it for its embedder.
+    pub max_heap_bytes: u64,
+    /// Uploads open at one time; 16 unless set.
+    pub max_open_uploads: u32,
+}
+
+/// What the cell holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SettingsRecord {
+    max_model_bytes: u64,
+    max_total_bytes: u64,
+    max_heap_bytes: u64,
+    max_open_uploads: u32,
+    /// INVARIANT: above every upload id ever given.
+    pub(crate) next_upload: u64,
+    /// INVARIANT: above every graph handle ever given.
+    pub(crate) next_graph: u64,
+    admins: BTreeSet<Principal>,
+}
+
+impl SettingsRecord {
+    const TABLE: &'static str = "settings";
+    const LAYOUT: u8 = 1;
+
+    /// A new store's: nothing set, ids from 1.
+    pub(crate) fn first() -> Self {
+        SettingsRecord {
+            max_model_bytes: 0,
+            max_total_bytes: 0,
+            max_heap_bytes: 0,
+            max_open_uploads: 0,
+            next_upload: 1,
+            next_graph: 1,
+            admins: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut w = RecordWriter::new(Self::LAYOUT);
+        w.u64(self.max_model_bytes).u64(self.max_total_bytes).u64(self.max_heap_bytes);
+        w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph);
+        w.u16(self.admins.len() as u16);
+        for admin in &self.admins {
+            w.short(admin.as_slice());
+        }
+        w.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut r = RecordReader::new(Self::TABLE, Self::LAYOUT, bytes)?;
+        let max_model_bytes = r.u64()?;
+        let max_total_bytes = r.u64()?;
+        let max_heap_bytes = r.u64()?;
+        let max_open_uploads = r.u32()?;
+        let next_upload = r.u64()?;
+        let next_graph = r.u64()?;
+        let count = r.u16()?;
+        let admins = (0..count).map(|_| r.principal("admins")).collect::<Result<_, _>>()?;
+        r.end()?;
+        Ok(SettingsRecord {
+            max_model_bytes,
+            max_total_bytes,
+            max_heap_bytes,
+            max_open_uploads,
+            next_upload,
+            next_graph,
+            admins,
+        })
+    }
+
+    pub(crate) fn resolve(&self) -> Settings {
+        let or = |set: u64, default: u64| if set == 0 { default } else { set };
+        Settings {
+            max_model_bytes: or(self.max_model_bytes, DEFAULT_MAX_MODEL_BYTES),
+            max_total_bytes: or(self.max_total_bytes, DEFAULT_MAX_TOTAL_BYTES),
+            max_heap_bytes: or(self.max_heap_bytes, DEFAULT_MAX_HEAP_BYTES),
+            max_open_uploads: match self.max_open_uploads {
+                0 => DEFAULT_MAX_OPEN_UPLOADS,
+                set => set,
+            },
+        }
+    }
+}
+
+/// Settings and admins. Whether a caller may change them is the embedder's to decide.
+impl<M: Memory> Store<M> {
+    /// The limits in force.
+    pub fn settings(&self) -> Settings {
+        self.settings.resolve()
+    }
+
+    /// Takes the settings that `args` has and keeps the others; `admins` replaces the whole set. All or nothing.
+    ///
+    /// A lower limit holds for uploads that begin later; what is stored stays.
+    pub fn apply(&mut self, args: &InitArgs) -> Result<(), SettingsError> {
+        let mut next = self.settings.clone();
+        set("max_model_bytes", args.max_model_bytes, MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
+        set("max_total_bytes", args.max_total_bytes, MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
+        set("max_heap_bytes", args.max_heap_bytes, MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
+        set("max_open_uploads", args.max_open_uploads, MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        if let Some(admins) = &args.admins {
+            next.admins = admins.iter().copied().collect();
+            check_admins(&next.admins)?;
+        }
+        if next != self.settings {
+            self.write_settings(next);
+        }
+        Ok(())
+    }
+
+    /// Whether `caller` is an admin. Controllers are not unless they were named.
+    pub fn is_admin(&self, caller: Principal) -> bool {
+        self.settings.admins.contains(&caller)
+    }
+
+    /// The admins, in order.
+    pub fn admins(&self) -> Vec<Principal> {
+        self.settings.admins.iter().copied().collect()
+    }
+
+    /// Names an admin; naming one again changes nothing.
+    pub fn add_admin(&mut self, admin: Principal) -> Result<(), SettingsError> {
+        let mut next = self.settings.clone();
+        if next.admins.insert(admin) {
+            check_admins(&next.admins)?;
+            self.write_settings(next);
+        }
+        Ok(())
+    }
+
+    /// Takes the role from an admin.
+    pub fn remove_admin(&mut self, admin: Principal) -> Result<(), SettingsError> {
+        let mut next = self.settings.clone();
+        if !next.admins.remove(&admin) {
+            return Err(SettingsError::NotAdmin { admin });
+        }
+        self.write_settings(next);
+        Ok(())
+    }
+
+    /// Puts `next` in force and into the cell.
+    pub(crate) fn write_settings(&mut self, next: SettingsRecord) {
+        self.cell.set(next.encode());
+        self.settings = next;
+    }
+}
+
+/// Sets one limit if it came and is within 1 to `most`.
+fn set<T: Copy + PartialOrd + Default + Into<u64>>(
+    setting: &'static str,
+    came: Option<T>,
+    most: T,
+    target: &mut T,
+) -> Result<(), SettingsError> {
+    if let Some(came) = came {
+        if came <= T::default() || came > most {
+            return Err(SettingsError::OutOfRange { setting, came: came.into(), most: most.into() });
+        }
+        *target = came;
+    }
+    Ok(())
+}
+
+fn check_admins(admins: &BTreeSet<Principal>) -> Result<(), SettingsError> {
+    if admins.contains(&Principal::anonymous()) {
+        return Err(SettingsError::AnonymousAdmin);
+    }
+    if admins.len() > MAX_ADMINS {
+        return Err(SettingsError::TooManyAdmins { came: admins.len() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

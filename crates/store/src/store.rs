@@ -1,0 +1,44 @@
+//! The store: its tables, opened.
+//!
+//! It owns the memories and the list of commits under way. Each family of operations is a module of its own beside this
+//! one. Nothing may be cached here that a record also says, but for the settings, whose cell is read at opening.
+
+use ic_stable_structures::{Memory, StableCell};
+
+use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
+use crate::settings::SettingsRecord;
+use crate::table::{Memories, OpenError, Table, open_cell};
+
+/// Models, uploads, graph handles and settings in stable memory.
+pub struct Store<M: Memory> {
+    pub(crate) cell: StableCell<Vec<u8>, M>,
+    /// What the cell holds, decoded.
+    pub(crate) settings: SettingsRecord,
+    pub(crate) names: Table<M>,
+    pub(crate) versions: Table<M>,
+    pub(crate) facts: Table<M>,
+    pub(crate) uploads: Table<M>,
+    pub(crate) graphs: Table<M>,
+    pub(crate) blobs: M,
+    pub(crate) commits: crate::commit::Commits,
+}
+
+impl<M: Memory> Store<M> {
+    /// Opens the store in `memories`: makes an empty one where they are empty, and writes nothing where they are not.
+    ///
+    /// Costs one read of the settings' cell and of each table's header, whatever the store holds.
+    pub fn open(memories: Memories<M>) -> Result<Self, OpenError> {
+        let cell = open_cell("settings", memories.settings, || SettingsRecord::first().encode())?;
+        Ok(Store {
+            settings: SettingsRecord::decode(cell.get())?,
+            cell,
+            names: Table::open(NameRecord::TABLE, memories.names)?,
+            versions: Table::open(VersionRecord::TABLE, memories.versions)?,
+            facts: Table::open("facts", memories.facts)?,
+            uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
+            graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
+            blobs: memories.blobs,
+            commits: Default::default(),
+        })
+    }
+}

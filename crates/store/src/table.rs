@@ -1,0 +1,114 @@
+//! The memories of the store, and the one map type that all its tables share.
+//!
+//! Keys and values are bytes, so that the B-tree is compiled once for all tables; [`crate::record`] gives the bytes
+//! their meaning. Opening a table never writes over what it does not recognise, and never rewrites what it does.
+
+use std::ops::Bound;
+
+use ic_stable_structures::{BTreeMap, Memory, StableCell};
+use thiserror::Error;
+
+/// The memories that a store needs, each used by it alone. The embedder maps them to its `MemoryId`s, which must
+/// stay the same for as long as the data shall be found.
+///
+/// A `MemoryManager` gives memory in buckets and addresses at most 32,768 of them: with buckets of 16 pages (1 MiB) an
+/// empty store takes 6 MiB and all of it can grow to 32 GiB; 64 GiB of models need buckets of 32 pages or more.
+pub struct Memories<M> {
+    /// The settings, admins and id counters: one cell.
+    pub settings: M,
+    /// Every name ever published and its next version number.
+    pub names: M,
+    /// The versions.
+    pub versions: M,
+    /// What the embedder keeps about each version.
+    pub facts: M,
+    /// The open uploads.
+    pub uploads: M,
+    /// The open graph handles.
+    pub graphs: M,
+    /// The model files, in extents of 64 KiB pages.
+    pub blobs: M,
+}
+
+/// Why a store cannot be opened. Nothing was written.
+#[derive(Error, Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenError {
+    /// A memory is in use by something else, or by a newer format of ic-stable-structures.
+    #[error("stable memory `{memory}` holds something else: it begins with the bytes {found:02x?}")]
+    Foreign {
+        /// The memory, as the field in [`Memories`] is named.
+        memory: &'static str,
+        /// Its first four bytes.
+        found: [u8; 4],
+    },
+    /// The settings' record cannot be read.
+    #[error(transparent)]
+    Record(#[from] crate::RecordError),
+}
+
+/// A sorted map of byte strings in a memory of its own.
+pub(crate) struct Table<M: Memory>(BTreeMap<Vec<u8>, Vec<u8>, M>);
+
+impl<M: Memory> Table<M> {
+    /// Opens the table in `memory`, which is made if the memory is empty.
+    pub(crate) fn open(name: &'static str, memory: M) -> Result<Self, OpenError> {
+        // The B-tree's magic and its layout; layout 1 bounds keys and values and was never written by a store.
+        match first_bytes(&memory) {
+            None => Ok(Table(BTreeMap::new(memory))),
+            Some([b'B', b'T', b'R', 2]) => Ok(Table(BTreeMap::load(memory))),
+            Some(found) => Err(OpenError::Foreign { memory: name, found }),
+        }
+    }
+
+    pub(crate) fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        self.0.get(&key.to_vec())
+    }
+
+    pub(crate) fn insert(&mut self, key: &[u8], value: Vec<u8>) {
+        self.0.insert(key.to_vec(), value);
+    }
+
+    pub(crate) fn remove(&mut self, key: &[u8]) {
+        self.0.remove(&key.to_vec());
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// Entries whose keys lie within the bounds, in order.
+    pub(crate) fn range(
+        &self,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+    ) -> impl DoubleEndedIterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        self.0.range((from, to)).map(|entry| entry.into_pair())
+    }
+
+    /// Every entry, in order.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        self.range(Bound::Unbounded, Bound::Unbounded)
+    }
+}
+
+/// Opens the cell in `memory`, which is made with what `first` gives if the memory is empty.
+pub(crate) fn open_cell<M: Memory>(
+    name: &'static str,
+    memory: M,
+    first: impl FnOnce() -> Vec<u8>,
+) -> Result<StableCell<Vec<u8>, M>, OpenError> {
+    match first_bytes(&memory) {
+        None => Ok(StableCell::new(memory, first())),
+        Some([b'S', b'C', b'L', 1]) => Ok(StableCell::init(memory, Vec::new())),
+        Some(found) => Err(OpenError::Foreign { memory: name, found }),
+    }
+}
+
+/// The first four bytes of a memory; `None` if it has no page.
+fn first_bytes<M: Memory>(memory: &M) -> Option<[u8; 4]> {
+    (memory.size() > 0).then(|| {
+        let mut bytes = [0; 4];
+        memory.read(0, &mut bytes);
+        bytes
+    })
+}
