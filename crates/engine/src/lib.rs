@@ -1,1 +1,28 @@
-//! Graphs: decode, check, optimise, run.
+//! Graphs for ic-nn: check an ONNX file, decode it, optimise it, describe it and run it on tract.
+//!
+//! A file's way in: [`check`] reads the bytes and refuses what tract would trip over, naming the place;
+//! [`Graph::load`] decodes and plans; [`Graph::infer`] checks every tensor against the description and runs.
+//! This is the only crate that names tract. It knows nothing of the Internet Computer: no clock, no
+//! instruction counter, no stable memory. Outside input never panics here; what tract itself panics on is
+//! the caller's to contain (the canister probes an upload in a call of its own).
+
+mod check;
+mod description;
+mod element;
+mod error;
+mod graph;
+mod guard;
+mod limits;
+mod operators;
+mod plan;
+mod tensors;
+
+pub use check::{Checked, check};
+pub use description::{Description, Dimension, InputDescription};
+pub use error::{InferError, InputError, ModelError};
+pub use graph::{Graph, LoadCost, Trial};
+pub use limits::Limits;
+pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
+
+/// The engine behind this crate and its version.
+pub const ENGINE: &str = "tract 0.23.9";

@@ -1,0 +1,58 @@
+//! Which operators are served: what tract registers, less those that need randomness.
+
+use std::collections::BTreeSet;
+
+use tract_onnx::model::OnnxOpRegister;
+use tract_onnx::pb::NodeProto;
+
+/// Oldest ONNX operator set that is accepted.
+pub const MIN_OPSET: i64 = 7;
+/// Newest ONNX operator set that is accepted: the last whose operators tract's readers were written for.
+pub const MAX_OPSET: i64 = 24;
+
+/// Operators that draw random numbers. A canister has to give the same answer on every node, and the
+/// engine has no source of randomness, so they are refused whatever their seed.
+const RANDOM: [&str; 6] =
+    ["Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"];
+
+/// Domains whose operators tract's register holds. tract itself does not look at the domain, so another one's
+/// operator of the same name would be taken for ONNX's.
+const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
+
+/// The operators of this engine, by name.
+pub(crate) struct Operators(OnnxOpRegister);
+
+impl Operators {
+    pub(crate) fn new() -> Self {
+        Operators(tract_onnx::onnx().op_register)
+    }
+
+    pub(crate) fn supports(&self, node: &NodeProto) -> bool {
+        DOMAINS.contains(&node.domain.as_str())
+            && !RANDOM.contains(&node.op_type.as_str())
+            && self.0.0.contains_key(&node.op_type)
+    }
+}
+
+/// How an operator is named to people: with its domain in front where that is not ONNX's own.
+pub(crate) fn display_name(node: &NodeProto) -> String {
+    match node.domain.as_str() {
+        "" | "ai.onnx" => node.op_type.clone(),
+        domain => format!("{domain}.{}", node.op_type),
+    }
+}
+
+/// Why a refused operator is refused, where there is more to say than that it is not there.
+pub(crate) fn refusal(node: &NodeProto) -> String {
+    let name = display_name(node);
+    if RANDOM.contains(&node.op_type.as_str()) {
+        format!("{name} (draws random numbers; pass them as an input)")
+    } else {
+        name
+    }
+}
+
+/// Names of all operators that a model may use, sorted.
+pub fn supported_operators() -> BTreeSet<String> {
+    tract_onnx::onnx().op_register.0.into_keys().filter(|op| !RANDOM.contains(&op.as_str())).collect()
+}

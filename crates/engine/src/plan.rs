@@ -1,0 +1,148 @@
+//! A plan: the optimised graph for one set of input shapes, ready to run.
+
+use std::sync::Arc;
+
+use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription};
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::Cost;
+use tract_onnx::tract_core::plan::SimpleState;
+use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceModelExt};
+
+use crate::check::admit;
+use crate::error::one_line;
+use crate::guard::Guard;
+use crate::{InferError, Limits, ModelError, element, tensors};
+
+/// An optimised graph for `shapes`.
+pub(crate) struct Plan {
+    /// Input shapes it was made for, in the graph's order.
+    pub(crate) shapes: Vec<Vec<u32>>,
+    runnable: Arc<TypedSimplePlan>,
+    guards: Vec<Option<Guard>>,
+    /// Bytes of activations alive at the worst moment of a run, as far as shapes are known beforehand.
+    pub(crate) peak_bytes: u64,
+    /// Multiply-accumulates of a run, as far as shapes are known beforehand.
+    pub(crate) macs: u64,
+}
+
+impl Plan {
+    /// Plans `model` for inputs of `shapes`.
+    pub(crate) fn new(mut model: InferenceModel, shapes: Vec<Vec<u32>>, limits: &Limits) -> Result<Plan, ModelError> {
+        let engine = |e: TractError| ModelError::Engine(one_line(&e));
+        for (ix, shape) in shapes.iter().enumerate() {
+            let dt = model.input_fact(ix).map_err(engine)?.datum_type.concretize();
+            let shape: TVec<usize> = shape.iter().map(|&d| d as usize).collect();
+            let fact = match dt {
+                Some(dt) => InferenceFact::dt_shape(dt, shape),
+                None => InferenceFact::shape(shape),
+            };
+            model.set_input_fact(ix, fact).map_err(engine)?;
+        }
+        let typed = model.into_typed().map_err(engine)?.into_decluttered().map_err(engine)?;
+        let macs = macs(&typed).map_err(engine)?;
+        let typed = typed.into_optimized().map_err(engine)?;
+        let peak_bytes = peak_bytes(&typed).map_err(engine)?;
+        admit("running the model", peak_bytes, limits)?;
+        let guards = typed.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
+        let runnable = typed.into_runnable().map_err(engine)?;
+        Ok(Plan { shapes, runnable, guards, peak_bytes, macs })
+    }
+
+    /// Types and shapes of the outputs; null where the length depends on values.
+    pub(crate) fn outputs(&self, names: &[String]) -> Result<Vec<TensorDescription>, ModelError> {
+        let model = self.runnable.model();
+        let mut outputs = vec![];
+        for (ix, name) in names.iter().enumerate() {
+            let fact = model.output_fact(ix).map_err(|e| ModelError::Engine(one_line(&e)))?;
+            let Some(ty) = element::from_tract(fact.datum_type) else {
+                return Err(ModelError::Unsupported {
+                    place: format!("output `{name}`"),
+                    reason: format!("element type {:?} cannot leave the engine", fact.datum_type),
+                });
+            };
+            let dimensions = fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect();
+            outputs.push(TensorDescription { name: name.clone(), ty, dimensions });
+        }
+        Ok(outputs)
+    }
+
+    /// Runs the plan on arranged inputs of its shapes.
+    pub(crate) fn run(&self, names: &[String], inputs: &[Wire], limits: &Limits) -> Result<Vec<NamedTensor>, InferError> {
+        admit("running the model", self.peak_bytes, limits)?;
+        let engine = |e: TractError| InferError::Engine(one_line(&e));
+        let values = inputs.iter().map(tensors::to_engine).collect::<Result<TVec<_>, _>>()?;
+        let mut state = SimpleState::new(&self.runnable).map_err(engine)?;
+        let mut refused = None;
+        let ran = state.run_plan_with_eval(values, |ctx, op_state, node, operands| {
+            if let Some(Some(guard)) = self.guards.get(node.id)
+                && let Err(e) = guard.check(node, &operands)
+            {
+                refused = Some(e.clone());
+                return Err(TractError::msg(e.to_string()));
+            }
+            match op_state {
+                Some(op_state) => op_state.eval(ctx, node.op.as_ref(), operands),
+                None => node.op.eval(ctx, operands),
+            }
+        });
+        let outputs = match (refused, ran) {
+            (Some(e), _) => return Err(e),
+            (None, ran) => ran.map_err(engine)?,
+        };
+        names.iter().zip(outputs).map(|(name, value)| Ok((name.clone(), tensors::to_wire(name, value)?))).collect()
+    }
+}
+
+fn macs(model: &TypedModel) -> TractResult<u64> {
+    let mut macs = 0u64;
+    for node in model.nodes() {
+        let (inputs, _) = model.node_facts(node.id)?;
+        for (cost, count) in node.op.cost(&inputs).unwrap_or_default() {
+            if matches!(cost, Cost::FMA(_)) {
+                macs = macs.saturating_add(count.to_i64().map_or(0, |n| n.max(0) as u64));
+            }
+        }
+    }
+    Ok(macs)
+}
+
+/// Liveness over the plan's order: every output is alive from its node to its last reader.
+fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
+    let order = model.eval_order()?;
+    let mut last_use = vec![0usize; model.nodes().len()];
+    for (step, &id) in order.iter().enumerate() {
+        last_use[id] = last_use[id].max(step);
+        for input in &model.node(id).inputs {
+            last_use[input.node] = step;
+        }
+    }
+    for output in model.output_outlets()? {
+        last_use[output.node] = order.len();
+    }
+    let bytes = |id: usize| -> u64 {
+        let node = model.node(id);
+        if node.op.is::<tract_onnx::tract_core::ops::konst::Const>() {
+            return 0;
+        }
+        node.outputs
+            .iter()
+            .map(|o| {
+                let elements = o.fact.shape.iter().fold(1u64, |n, d| n.saturating_mul(d.to_i64().map_or(1, |d| d.max(0) as u64)));
+                elements.saturating_mul(o.fact.datum_type.size_of() as u64)
+            })
+            .fold(0, u64::saturating_add)
+    };
+    let mut ends: Vec<Vec<usize>> = vec![vec![]; order.len() + 1];
+    for &id in &order {
+        ends[last_use[id]].push(id);
+    }
+    let (mut alive, mut peak) = (0u64, 0u64);
+    for (step, &id) in order.iter().enumerate() {
+        alive = alive.saturating_add(bytes(id));
+        peak = peak.max(alive);
+        for &dead in &ends[step] {
+            alive = alive.saturating_sub(bytes(dead));
+        }
+    }
+    Ok(peak)
+}

@@ -1,0 +1,150 @@
+//! Tensors on the wire and in the engine: every input held to the description before a byte is copied.
+
+use std::collections::HashMap;
+
+use ic_nn_types::{NamedTensor, Tensor as Wire, TensorType};
+use tract_onnx::prelude::*;
+
+use crate::description::{Description, Dimension, InputDescription, shape};
+use crate::{InferError, InputError, element};
+
+/// Puts the caller's tensors in the graph's order and checks names, types, shapes, symbols and byte lengths.
+///
+/// A name that no input has is taken as a decimal index, as Wasmtime does.
+pub(crate) fn arrange(graph: &Description, inputs: Vec<NamedTensor>) -> Result<Vec<Wire>, InputError> {
+    let mut slots: Vec<Option<Wire>> = graph.inputs.iter().map(|_| None).collect();
+    for (name, tensor) in inputs {
+        let ix = position(graph, &name)
+            .ok_or_else(|| InputError::Unknown { name: clip(&name), known: interface(graph) })?;
+        if slots[ix].replace(tensor).is_some() {
+            return Err(InputError::Duplicate { name: graph.inputs[ix].name.clone() });
+        }
+    }
+    let mut symbols = HashMap::new();
+    let mut arranged = Vec::with_capacity(slots.len());
+    for (input, slot) in graph.inputs.iter().zip(slots) {
+        let mut tensor =
+            slot.ok_or_else(|| InputError::Missing { name: input.name.clone(), known: interface(graph) })?;
+        check(input, &mut tensor, &mut symbols)?;
+        arranged.push(tensor);
+    }
+    Ok(arranged)
+}
+
+fn position(graph: &Description, name: &str) -> Option<usize> {
+    graph
+        .inputs
+        .iter()
+        .position(|i| i.name == name)
+        .or_else(|| name.parse().ok().filter(|ix: &usize| *ix < graph.inputs.len()))
+}
+
+/// `` `image` FP32 [1, 3, 224, 224], `mask` I64 [1, tokens] ``
+fn interface(graph: &Description) -> String {
+    let inputs: Vec<_> = graph.inputs.iter().map(|i| format!("`{}` {} {}", i.name, i.ty, i.shape())).collect();
+    if inputs.is_empty() { "no inputs".into() } else { inputs.join(", ") }
+}
+
+fn clip(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
+fn check<'a>(
+    input: &'a InputDescription,
+    tensor: &mut Wire,
+    symbols: &mut HashMap<&'a str, (u32, &'a str)>,
+) -> Result<(), InputError> {
+    let name = || input.name.clone();
+    if tensor.ty != input.ty {
+        return Err(InputError::Type { name: name(), expected: input.ty, got: tensor.ty });
+    }
+    if input.dimensions.is_empty() && tensor.dimensions == [1] {
+        tensor.dimensions.clear(); // wasi-nn writes a scalar as [1]
+    }
+    if tensor.dimensions.len() != input.dimensions.len() {
+        return Err(InputError::Rank {
+            name: name(),
+            expected: input.dimensions.len(),
+            shape: input.shape(),
+            got: tensor.dimensions.len(),
+            came: shape(&tensor.dimensions),
+        });
+    }
+    for (axis, (want, &got)) in input.dimensions.iter().zip(&tensor.dimensions).enumerate() {
+        match want {
+            Dimension::Fixed(expected) if *expected != got => {
+                return Err(InputError::Dimension {
+                    name: name(),
+                    axis,
+                    expected: *expected,
+                    shape: input.shape(),
+                    got,
+                    came: shape(&tensor.dimensions),
+                });
+            }
+            Dimension::Symbol(symbol) => {
+                let (expected, first) = *symbols.entry(symbol).or_insert((got, &input.name));
+                if expected != got {
+                    return Err(InputError::Symbol {
+                        name: name(),
+                        axis,
+                        symbol: symbol.clone(),
+                        expected,
+                        first: first.into(),
+                        got,
+                    });
+                }
+            }
+            Dimension::Fixed(_) | Dimension::Any => {}
+        }
+    }
+    let expected = tensor.expected_bytes().unwrap_or(u64::MAX);
+    if tensor.data.len() as u64 != expected {
+        return Err(InputError::Bytes {
+            name: name(),
+            shape: shape(&tensor.dimensions),
+            ty: tensor.ty,
+            expected,
+            got: tensor.data.len() as u64,
+        });
+    }
+    if tensor.ty == TensorType::BOOL
+        && let Some((at, &got)) = tensor.data.iter().enumerate().find(|(_, b)| **b > 1)
+    {
+        return Err(InputError::Bool { name: name(), at, got });
+    }
+    Ok(())
+}
+
+/// A checked tensor in the engine's form. Cost: one copy.
+pub(crate) fn to_engine(tensor: &Wire) -> Result<TValue, InferError> {
+    let dt = element::to_tract(tensor.ty).ok_or_else(|| InferError::Engine(format!("{} is not held", tensor.ty)))?;
+    let dimensions: Vec<usize> = tensor.dimensions.iter().map(|&d| d as usize).collect();
+    let mut value = Tensor::zero_dt(dt, &dimensions).map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
+    value.as_bytes_mut().copy_from_slice(&tensor.data);
+    Ok(value.into_tvalue())
+}
+
+/// An output in the wire's form. Cost: one copy.
+pub(crate) fn to_wire(name: &str, value: TValue) -> Result<Wire, InferError> {
+    let fail = |reason: String| InferError::Engine(format!("output `{name}`: {reason}"));
+    let Some(ty) = element::from_tract(value.datum_type()) else {
+        return Err(fail(format!("type {:?} cannot leave the engine", value.datum_type())));
+    };
+    let dimensions = value
+        .shape()
+        .iter()
+        .map(|&d| u32::try_from(d).map_err(|_| fail(format!("dimension {d} does not fit 32 bits"))))
+        .collect::<Result<_, _>>()?;
+    let concrete;
+    let value: &Tensor = if value.datum_type() == TDim::datum_type() {
+        concrete = value.cast_to::<i64>().map_err(|e| fail(crate::error::one_line(&e)))?.into_owned();
+        &concrete
+    } else {
+        &value
+    };
+    if !value.is_plain_ram() {
+        return Err(fail("it is held in the engine's own layout".into()));
+    }
+    Ok(Wire { dimensions, ty, data: value.as_bytes().to_vec() })
+}
