@@ -59,7 +59,7 @@ codes! { AbortError:
 codes! { CommitError:
     Upload(upload) => upload_code(upload),
     Missing { .. } | Sha256 { .. } | Committing { .. } => InvalidArgument,
-    Ended { .. } => RuntimeError,
+    Ended { .. } | Read(_) | Record(_) => RuntimeError,
 }
 
 codes! { LookupError:

@@ -14,16 +14,50 @@
 use candid::Principal;
 use ic_nn_types::ModelVersion;
 use ic_stable_structures::Memory;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::error::CommitError;
+use crate::extent::Blob;
+use crate::name::version_key;
+use crate::record::{NameRecord, VersionRecord};
 use crate::store::Store;
+
+/// Bytes read from stable memory at a time: large beside the 20 instructions of a read, small beside the heap.
+const BUFFER_BYTES: u64 = 1 << 20;
+
+/// Ranges of missing chunks that an error names.
+const MISSING_NAMED: usize = 8;
 
 /// The commits under way: upload and token. Tokens are never reused while the heap lives.
 #[derive(Default)]
 pub(crate) struct Commits {
     under_way: Vec<(u64, u64)>,
     last_token: u64,
+}
+
+impl Commits {
+    /// Whether the upload is being committed.
+    pub(crate) fn has(&self, upload: u64) -> bool {
+        self.under_way.iter().any(|&(id, _)| id == upload)
+    }
+
+    fn begin(&mut self, upload: u64) -> u64 {
+        self.last_token += 1;
+        self.under_way.push((upload, self.last_token));
+        self.last_token
+    }
+
+    /// The error if this commit is not under way any more.
+    fn check(&self, upload: u64, token: u64) -> Result<(), CommitError> {
+        match self.under_way.contains(&(upload, token)) {
+            true => Ok(()),
+            false => Err(CommitError::Ended { upload }),
+        }
+    }
+
+    fn end(&mut self, upload: u64, token: u64) {
+        self.under_way.retain(|&commit| commit != (upload, token));
+    }
 }
 
 /// A commit under way.
@@ -72,13 +106,41 @@ impl Verified {
 impl<M: Memory> Store<M> {
     /// Starts to commit an upload whose chunks have all arrived. From here to `publish` or `end_commit` it cannot change.
     pub fn begin_commit(&mut self, upload: u64, caller: Principal) -> Result<Commit, CommitError> {
-        todo!()
+        let record = self.owned_upload(upload, caller)?;
+        if self.commits.has(upload) {
+            return Err(CommitError::Committing { upload });
+        }
+        let (chunks, count) = (record.received.chunks(), record.received.count());
+        if count != chunks {
+            let first = record.received.missing(MISSING_NAMED);
+            return Err(CommitError::Missing { upload, count: chunks - count, chunks, first });
+        }
+        Ok(Commit { upload, token: self.commits.begin(upload), hasher: Sha256::new(), hashed: 0 })
     }
 
     /// Hashes up to `at_most` further bytes of the file, in whole buffers of 1 MiB; `None` where bytes are left for the
     /// next message, and the proof when the sha256 is the announced one.
     pub fn verify(&self, commit: &mut Commit, at_most: u64) -> Result<Option<Verified>, CommitError> {
-        todo!()
+        let &mut Commit { upload, token, .. } = commit;
+        self.commits.check(upload, token)?;
+        let record = self.upload(upload)?;
+        let file = Blob::new(&self.blobs, record.extent, record.bytes);
+        let end = record.bytes.min(commit.hashed.saturating_add(at_most.max(1)));
+        let mut buffer = vec![0; record.bytes.min(BUFFER_BYTES) as usize];
+        while commit.hashed < end {
+            let part = &mut buffer[..(record.bytes - commit.hashed).min(BUFFER_BYTES) as usize];
+            file.read(commit.hashed, part)?;
+            commit.hasher.update(&*part);
+            commit.hashed += part.len() as u64;
+        }
+        if commit.hashed < record.bytes {
+            return Ok(None);
+        }
+        let computed: [u8; 32] = commit.hasher.clone().finalize().into();
+        match computed == record.sha256 {
+            true => Ok(Some(Verified { upload, token, sha256: computed, bytes: record.bytes })),
+            false => Err(CommitError::Sha256 { upload, computed, announced: record.sha256 }),
+        }
     }
 
     /// Makes the upload the next version of its name, with what the embedder knows about it, and closes the upload. The
@@ -91,11 +153,38 @@ impl<M: Memory> Store<M> {
         facts: &[u8],
         now: u64,
     ) -> Result<ModelVersion, CommitError> {
-        todo!()
+        let Verified { upload, token, sha256, .. } = verified;
+        self.commits.check(upload, token)?;
+        let record = self.upload(upload)?;
+        let name = record.name;
+        let version = match self.names.get(name.as_bytes()) {
+            Some(bytes) => NameRecord::decode(&bytes)?.next_version,
+            None => 1,
+        };
+        // INVARIANT: the extent passes from the upload's record to the version's within this call, so it is never
+        // claimed twice or by none when a message ends.
+        let key = version_key(&name, version);
+        self.names.insert(name.as_bytes(), NameRecord { next_version: version + 1 }.encode());
+        self.facts.insert(&key, facts.to_vec());
+        let published = VersionRecord {
+            bytes: record.bytes,
+            sha256,
+            extent: record.extent,
+            committed_at: now,
+            graph: None,
+            uploader: record.owner,
+        };
+        self.versions.insert(&key, published.encode());
+        self.uploads.remove(&upload.to_be_bytes());
+        self.commits.end(upload, token);
+        Ok(ModelVersion { name, version, sha256: sha256.to_vec() })
     }
 
     /// Ends a commit without publishing, and leaves the upload open. Ending it again, or after `publish`, does nothing.
     pub fn end_commit(&mut self, commit: &Commit) {
-        todo!()
+        self.commits.end(commit.upload, commit.token);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -187,6 +187,12 @@ pub enum CommitError {
         /// The upload.
         upload: u64,
     },
+    /// The file could not be read.
+    #[error(transparent)]
+    Read(#[from] crate::extent::ReadError),
+    /// A record cannot be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
     /// This commit ended before it could be published.
     #[error("the commit of upload {upload} was ended before it was published; commit again")]
     Ended {

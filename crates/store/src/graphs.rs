@@ -5,7 +5,9 @@
 use ic_stable_structures::Memory;
 
 use crate::error::{GraphError, LookupError};
-use crate::layout::RecordError;
+use crate::layout::{RecordError, RecordProblem};
+use crate::name::version_key;
+use crate::record::{GraphRecord, VersionRecord};
 use crate::store::Store;
 
 /// An open graph handle.
@@ -23,21 +25,54 @@ pub struct OpenGraph {
 impl<M: Memory> Store<M> {
     /// The handle open on the version, or a new one.
     pub fn open_graph(&mut self, name: &str, version: u64) -> Result<u64, LookupError> {
-        todo!()
+        let mut record = self.version(name, version)?;
+        if let Some(graph) = record.graph {
+            return Ok(graph);
+        }
+        let mut next = self.settings.clone();
+        let graph = next.next_graph;
+        next.next_graph += 1;
+        self.write_settings(next);
+        record.graph = Some(graph);
+        self.versions.insert(&version_key(name, version), record.encode());
+        self.graphs.insert(&graph.to_be_bytes(), GraphRecord { version, name: name.to_owned() }.encode());
+        Ok(graph)
     }
 
     /// What the handle stands for.
     pub fn graph(&self, graph: u64) -> Result<OpenGraph, GraphError> {
-        todo!()
+        match self.graphs.get(&graph.to_be_bytes()) {
+            Some(bytes) => {
+                let GraphRecord { version, name } = GraphRecord::decode(&bytes)?;
+                Ok(OpenGraph { graph, name, version })
+            }
+            None if (1..self.settings.next_graph).contains(&graph) => Err(GraphError::Unloaded { graph }),
+            None => Err(GraphError::Unknown { graph }),
+        }
     }
 
     /// Closes the handle and tells what it stood for.
     pub fn close_graph(&mut self, graph: u64) -> Result<OpenGraph, GraphError> {
-        todo!()
+        let open = self.graph(graph)?;
+        let key = version_key(&open.name, open.version);
+        let bytes = self.versions.get(&key).ok_or(RecordError::absent(VersionRecord::TABLE))?;
+        let record = VersionRecord { graph: None, ..VersionRecord::decode(&bytes)? };
+        self.versions.insert(&key, record.encode());
+        self.graphs.remove(&graph.to_be_bytes());
+        Ok(open)
     }
 
     /// Every open handle, in order.
     pub fn graphs(&self) -> impl Iterator<Item = Result<OpenGraph, RecordError>> + '_ {
-        std::iter::empty()
+        self.graphs.iter().map(|(key, value)| {
+            let problem = RecordProblem::Field { field: "key" };
+            let graph = <[u8; 8]>::try_from(key.as_slice())
+                .map_err(|_| RecordError { table: GraphRecord::TABLE, problem })?;
+            let GraphRecord { version, name } = GraphRecord::decode(&value)?;
+            Ok(OpenGraph { graph: u64::from_be_bytes(graph), name, version })
+        })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -72,10 +72,6 @@ impl<M: Memory> Table<M> {
         self.0.remove(&key.to_vec());
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.0.len()
-    }
-
     /// Entries whose keys lie within the bounds, in order.
     pub(crate) fn range(
         &self,
