@@ -59,6 +59,8 @@ impl Exports {
                 )));
             }
             if export.kind != ExternalKind::Func {
+                // A global or memory under a method's name counts as that method, which then cannot be called.
+                exports.add(export.name).ok();
                 continue;
             }
             if let Some(method) = exports.add(export.name)? {

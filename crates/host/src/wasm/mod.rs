@@ -104,3 +104,6 @@ pub fn prepare(wasm: &[u8]) -> Result<Prepared, InvalidModule> {
     let valid = validate::validate(&wasm)?;
     instrument::instrument(valid, wasm.len() as u64)
 }
+
+#[cfg(test)]
+mod tests;
