@@ -39,8 +39,12 @@ mod candid_error;
 mod commit;
 mod error;
 mod extent;
+#[cfg(test)]
+mod fixture;
 mod graphs;
 mod layout;
+#[cfg(test)]
+mod model;
 mod name;
 mod received;
 mod record;

@@ -1,1 +1,49 @@
+//! Graph handles: stable, never reused, and told apart when they lead nowhere.
 
+use ic_nn_types::{Error, ErrorCode};
+
+use super::*;
+use crate::fixture::{file, memories, published, share};
+
+#[test]
+fn a_handle_stays_and_is_never_given_again() {
+    let memories = memories();
+    let mut store = Store::open(share(&memories)).unwrap();
+    for _ in 0..2 {
+        published(&mut store, "m", &file(1, 3));
+    }
+    assert_eq!(store.open_graph("m", 2), Ok(1));
+    assert_eq!(store.open_graph("m", 1), Ok(2));
+    assert_eq!(store.open_graph("m", 2), Ok(1), "the open handle is answered");
+    let mut store = Store::open(share(&memories)).unwrap();
+    let open = OpenGraph { graph: 1, name: "m".into(), version: 2 };
+    assert_eq!(store.graph(1), Ok(open.clone()));
+    assert_eq!(store.get("m", 2).unwrap().graph, Some(1));
+    assert_eq!(store.graphs().map(|g| g.unwrap().graph).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(store.close_graph(1), Ok(open));
+    assert_eq!(store.get("m", 2).unwrap().graph, None);
+    assert_eq!(store.open_graph("m", 2), Ok(3));
+}
+
+#[test]
+fn a_handle_that_leads_nowhere_says_why() {
+    let memories = memories();
+    let mut store = Store::open(share(&memories)).unwrap();
+    published(&mut store, "m", &file(1, 3));
+    let graph = store.open_graph("m", 1).unwrap();
+    store.close_graph(graph).unwrap();
+    let mut store = Store::open(share(&memories)).unwrap();
+    for result in [store.graph(graph), store.close_graph(graph)] {
+        let error = result.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "graph 1 was unloaded; load it again with load_by_name, which gives a new handle"
+        );
+        assert_eq!(Error::from(error).code, ErrorCode::NotFound);
+    }
+    for graph in [0, 2, u64::MAX] {
+        assert_eq!(store.graph(graph), Err(GraphError::Unknown { graph }));
+    }
+    assert!(store.open_graph("m", 2).is_err());
+    assert!(store.open_graph("n", 1).is_err());
+}

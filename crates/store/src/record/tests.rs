@@ -1,1 +1,174 @@
+//! Golden bytes of every record, and decoding of what is no record.
 
+use proptest::prelude::*;
+
+use super::*;
+use crate::layout::RecordProblem;
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+fn version() -> VersionRecord {
+    VersionRecord {
+        bytes: 65_537,
+        sha256: [0xAB; 32],
+        extent: Extent { start: 3, pages: 2 },
+        committed_at: 0x0102_0304,
+        graph: Some(9),
+        uploader: Principal::from_slice(&[7, 8]),
+    }
+}
+
+fn upload() -> UploadRecord {
+    let mut received = Received::none(2);
+    received.insert(1);
+    UploadRecord {
+        bytes: 65_537,
+        sha256: [0xCD; 32],
+        extent: Extent { start: 1, pages: 2 },
+        chunk_bytes: 65_536,
+        began_at: 5,
+        owner: Principal::from_slice(&[4]),
+        name: "m".into(),
+        received,
+    }
+}
+
+#[test]
+fn golden_name() {
+    let record = NameRecord { next_version: 258 };
+    assert_eq!(hex(&record.encode()), "010201000000000000");
+    assert_eq!(NameRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn golden_version() {
+    let record = version();
+    let golden = [
+        "01",
+        "0100010000000000",
+        &"ab".repeat(32),
+        "0300000000000000",
+        "0200000000000000",
+        "0403020100000000",
+        "0900000000000000",
+        "020708",
+    ];
+    assert_eq!(hex(&record.encode()), golden.concat());
+    assert_eq!(VersionRecord::decode(&record.encode()), Ok(record));
+    let closed = VersionRecord { graph: None, ..version() };
+    assert_eq!(VersionRecord::decode(&closed.encode()), Ok(closed));
+}
+
+#[test]
+fn golden_upload() {
+    let record = upload();
+    let golden = [
+        "01",
+        "0100010000000000",
+        &"cd".repeat(32),
+        "0100000000000000",
+        "0200000000000000",
+        "00000100",
+        "0500000000000000",
+        "0104",
+        "016d",
+        "02",
+    ];
+    assert_eq!(hex(&record.encode()), golden.concat());
+    assert_eq!(UploadRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn golden_graph() {
+    let record = GraphRecord { version: 3, name: "net".into() };
+    assert_eq!(hex(&record.encode()), "010300000000000000036e6574");
+    assert_eq!(GraphRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn a_newer_layout_is_told() {
+    let mut bytes = version().encode();
+    bytes[0] = 2;
+    let error = VersionRecord::decode(&bytes).unwrap_err();
+    assert_eq!(
+        error,
+        RecordError { table: "versions", problem: RecordProblem::Layout { found: 2, newest: 1 } }
+    );
+    assert_eq!(
+        error.to_string(),
+        "a record of the stable table `versions` cannot be read: its layout is 2, this release knows up to 1; install \
+         the newer release again"
+    );
+}
+
+#[test]
+fn short_and_long_records_are_told() {
+    let bytes = version().encode();
+    for len in 0..bytes.len() {
+        assert_eq!(
+            VersionRecord::decode(&bytes[..len]).unwrap_err().problem,
+            RecordProblem::Short,
+            "{len} bytes"
+        );
+    }
+    let long = [bytes, vec![0, 0]].concat();
+    assert_eq!(VersionRecord::decode(&long).unwrap_err().problem, RecordProblem::Long { bytes: 2 });
+    let bytes = upload().encode();
+    for len in 0..bytes.len() {
+        assert!(UploadRecord::decode(&bytes[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn impossible_fields_are_told() {
+    let field = |field| RecordProblem::Field { field };
+    assert_eq!(NameRecord::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap_err().problem, field("next_version"));
+    let far = Extent { start: u64::MAX, pages: 2 };
+    for extent in [far, Extent { start: 0, pages: 1 }, Extent { start: 0, pages: 0 }] {
+        let record = VersionRecord { extent, ..version() };
+        assert_eq!(
+            VersionRecord::decode(&record.encode()).unwrap_err().problem,
+            field("extent"),
+            "{extent:?}"
+        );
+    }
+    let record = UploadRecord { chunk_bytes: 0, ..upload() };
+    assert_eq!(UploadRecord::decode(&record.encode()).unwrap_err().problem, field("chunk_bytes"));
+    let record = UploadRecord { received: Received::none(9), ..upload() };
+    assert_eq!(UploadRecord::decode(&record.encode()).unwrap_err().problem, field("received"));
+    assert_eq!(
+        GraphRecord::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xFF]).unwrap_err().problem,
+        field("name")
+    );
+    let mut bytes = version().encode();
+    let at = bytes.len() - 3;
+    bytes[at] = 30;
+    bytes.extend([0; 28]);
+    assert_eq!(VersionRecord::decode(&bytes).unwrap_err().problem, field("uploader"));
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 0..200), first in any::<bool>()) {
+        if let (true, Some(layout)) = (first, bytes.first_mut()) {
+            *layout = LAYOUT;
+        }
+        if let Ok(record) = NameRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = VersionRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = UploadRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = GraphRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
+
+    #[test]
+    fn one_wrong_byte_never_panics(at in 0usize..80, byte in any::<u8>()) {
+        for mut bytes in [version().encode(), upload().encode()] {
+            if let Some(b) = bytes.get_mut(at) {
+                *b = byte;
+            }
+            let _ = VersionRecord::decode(&bytes);
+            if let Ok(record) = UploadRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes); }
+        }
+    }
+}

@@ -1,1 +1,146 @@
+//! Settings: defaults, what is refused, what is kept, and the golden bytes of the cell.
 
+use super::*;
+use crate::fixture::{dump, memories, principal, share, store};
+use crate::{OpenError, RecordProblem};
+
+#[test]
+fn defaults_hold_until_set_and_null_keeps_what_was_set() {
+    let mut store = store();
+    let defaults = Settings {
+        max_model_bytes: 536_870_912,
+        max_total_bytes: 68_719_476_736,
+        max_heap_bytes: 2_684_354_560,
+        max_open_uploads: 16,
+    };
+    assert_eq!(store.settings(), defaults);
+    store.apply(&InitArgs { max_model_bytes: Some(10), ..InitArgs::default() }).unwrap();
+    store
+        .apply(&InitArgs {
+            max_open_uploads: Some(2),
+            admins: Some(vec![principal(1)]),
+            ..InitArgs::default()
+        })
+        .unwrap();
+    store.apply(&InitArgs::default()).unwrap();
+    assert_eq!(store.settings(), Settings { max_model_bytes: 10, max_open_uploads: 2, ..defaults });
+    assert!(store.is_admin(principal(1)) && !store.is_admin(principal(2)));
+    store.apply(&InitArgs { admins: Some(vec![]), ..InitArgs::default() }).unwrap();
+    assert_eq!(store.admins(), []);
+}
+
+#[test]
+fn what_is_out_of_range_changes_nothing() {
+    let mut store = store();
+    let before = store.settings.clone();
+    let cases = [
+        (
+            InitArgs { max_model_bytes: Some(0), ..InitArgs::default() },
+            "max_model_bytes is 0; 1 to 4294967296 are allowed",
+        ),
+        (
+            InitArgs { max_total_bytes: Some(u64::MAX), ..InitArgs::default() },
+            "max_total_bytes is 18446744073709551615; 1 to 536870912000 are allowed",
+        ),
+        (
+            InitArgs { max_heap_bytes: Some((4 << 30) + 1), ..InitArgs::default() },
+            "max_heap_bytes is 4294967297; 1 to 4294967296 are allowed",
+        ),
+        (
+            InitArgs { max_model_bytes: Some(5), max_open_uploads: Some(1_001), ..InitArgs::default() },
+            "max_open_uploads is 1001; 1 to 1000 are allowed",
+        ),
+        (
+            InitArgs {
+                max_model_bytes: Some(5),
+                admins: Some(vec![Principal::anonymous()]),
+                ..InitArgs::default()
+            },
+            "the anonymous principal cannot be an admin: that would be anyone",
+        ),
+        (
+            InitArgs { admins: Some((0..101).map(principal).collect()), ..InitArgs::default() },
+            "101 admins; at most 100 are allowed",
+        ),
+    ];
+    for (args, text) in cases {
+        assert_eq!(store.apply(&args).unwrap_err().to_string(), text);
+        assert_eq!(store.settings, before);
+    }
+}
+
+#[test]
+fn admins_come_and_go() {
+    let mut store = store();
+    store.add_admin(principal(1)).unwrap();
+    store.add_admin(principal(1)).unwrap();
+    assert_eq!(store.admins(), [principal(1)]);
+    assert_eq!(store.add_admin(Principal::anonymous()), Err(SettingsError::AnonymousAdmin));
+    store.remove_admin(principal(1)).unwrap();
+    assert_eq!(store.remove_admin(principal(1)), Err(SettingsError::NotAdmin { admin: principal(1) }));
+    for n in 0..100 {
+        store.add_admin(principal(n)).unwrap();
+    }
+    assert_eq!(store.add_admin(principal(100)), Err(SettingsError::TooManyAdmins { came: 101 }));
+}
+
+#[test]
+fn golden_cell() {
+    let memories = memories();
+    let mut store = Store::open(share(&memories)).unwrap();
+    store
+        .apply(&InitArgs {
+            max_open_uploads: Some(3),
+            admins: Some(vec![principal(9)]),
+            ..InitArgs::default()
+        })
+        .unwrap();
+    let golden: &[&[u8]] = &[
+        b"SCL\x01",
+        &50u32.to_le_bytes(),
+        &[1],
+        &[0; 24],
+        &[3, 0, 0, 0],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[1, 0, 2, 9, 1],
+    ];
+    let golden = golden.concat();
+    assert_eq!(&dump(&memories)[0][..golden.len()], golden);
+    assert_eq!(SettingsRecord::decode(&golden[8..]), Ok(store.settings.clone()));
+    for len in 0..50 {
+        assert_eq!(SettingsRecord::decode(&golden[8..8 + len]).unwrap_err().problem, RecordProblem::Short);
+    }
+}
+
+#[test]
+fn settings_survive_and_opening_writes_nothing() {
+    let memories = memories();
+    let mut store = Store::open(share(&memories)).unwrap();
+    let args =
+        InitArgs { max_model_bytes: Some(77), admins: Some(vec![principal(3)]), ..InitArgs::default() };
+    store.apply(&args).unwrap();
+    let before = dump(&memories);
+    let again = Store::open(share(&memories)).unwrap();
+    assert_eq!(again.settings, store.settings);
+    assert_eq!(dump(&memories), before);
+}
+
+#[test]
+fn foreign_or_newer_memory_is_refused_and_left_alone() {
+    let memories = memories();
+    Store::open(share(&memories)).unwrap();
+    memories.settings.borrow_mut()[8] = 2;
+    let newer = RecordError { table: "settings", problem: RecordProblem::Layout { found: 2, newest: 1 } };
+    assert_eq!(Store::open(share(&memories)).err(), Some(OpenError::Record(newer)));
+    memories.settings.borrow_mut()[8] = 1;
+    memories.graphs.borrow_mut()[..4].copy_from_slice(b"MGR\x01");
+    let before = dump(&memories);
+    let error = Store::open(share(&memories)).err().unwrap();
+    assert_eq!(error, OpenError::Foreign { memory: "graphs", found: *b"MGR\x01" });
+    assert_eq!(
+        error.to_string(),
+        "stable memory `graphs` holds something else: it begins with the bytes [4d, 47, 52, 01]"
+    );
+    assert_eq!(dump(&memories), before);
+}

@@ -1,0 +1,85 @@
+//! What the unit tests share: a store on memories that outlive it, principals, files and their uploads.
+
+use candid::Principal;
+use ic_nn_types::{ChunkRequest, UploadSpec};
+use ic_stable_structures::{Memory, VectorMemory};
+use sha2::{Digest, Sha256};
+
+use crate::{Memories, Store};
+
+/// Size of a chunk in these tests: the smallest allowed.
+pub(crate) const CHUNK: usize = 65_536;
+
+/// A principal of its own for every `n`.
+pub(crate) fn principal(n: u8) -> Principal {
+    Principal::from_slice(&[n, 1])
+}
+
+/// Seven memories, empty; clones share their bytes.
+pub(crate) fn memories() -> Memories<VectorMemory> {
+    let m = VectorMemory::default;
+    Memories { settings: m(), names: m(), versions: m(), facts: m(), uploads: m(), graphs: m(), blobs: m() }
+}
+
+/// The same memories again.
+pub(crate) fn share(memories: &Memories<VectorMemory>) -> Memories<VectorMemory> {
+    Memories {
+        settings: memories.settings.clone(),
+        names: memories.names.clone(),
+        versions: memories.versions.clone(),
+        facts: memories.facts.clone(),
+        uploads: memories.uploads.clone(),
+        graphs: memories.graphs.clone(),
+        blobs: memories.blobs.clone(),
+    }
+}
+
+/// Every byte of the memories.
+pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
+    let Memories { settings, names, versions, facts, uploads, graphs, blobs } = memories;
+    [settings, names, versions, facts, uploads, graphs, blobs].map(|m| m.borrow().clone()).to_vec()
+}
+
+pub(crate) fn store() -> Store<VectorMemory> {
+    Store::open(memories()).expect("empty memories open")
+}
+
+/// A file of `bytes` bytes that `seed` decides.
+pub(crate) fn file(seed: u8, bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|i| (i as u8).wrapping_mul(31).wrapping_add(seed) ^ (i >> 8) as u8).collect()
+}
+
+/// The upload of `file` as `name` in the smallest chunks.
+pub(crate) fn spec(name: &str, file: &[u8]) -> UploadSpec {
+    UploadSpec {
+        name: name.into(),
+        bytes: file.len() as u64,
+        sha256: Sha256::digest(file).to_vec(),
+        chunk_bytes: Some(CHUNK as u32),
+    }
+}
+
+/// Chunk `index` of `file`.
+pub(crate) fn chunk(upload: u64, index: usize, file: &[u8]) -> ChunkRequest {
+    let data = file.chunks(CHUNK).nth(index).expect("the file has that chunk").to_vec();
+    ChunkRequest { upload, index: index as u32, data }
+}
+
+/// Begins an upload and puts every chunk.
+pub(crate) fn uploaded<M: Memory>(store: &mut Store<M>, name: &str, file: &[u8], caller: Principal) -> u64 {
+    let upload = store.begin(&spec(name, file), caller, 5).expect("the upload begins").upload;
+    for index in 0..file.chunks(CHUNK).len() {
+        store.put_chunk(&chunk(upload, index, file), caller).expect("the chunk is taken");
+    }
+    upload
+}
+
+/// Publishes `file` as the next version of `name`.
+pub(crate) fn published<M: Memory>(store: &mut Store<M>, name: &str, file: &[u8]) -> u64 {
+    let caller = principal(1);
+    let upload = uploaded(store, name, file, caller);
+    let mut commit = store.begin_commit(upload, caller).expect("the commit begins");
+    let verified =
+        store.verify(&mut commit, u64::MAX).expect("the hash is right").expect("it is hashed at once");
+    store.publish(verified, format!("facts of {name}").as_bytes(), 7).expect("it is published").version
+}
