@@ -3,12 +3,18 @@
 use candid::Principal;
 use ic_nn_types::{ChunkRequest, UploadSpec};
 use ic_stable_structures::{Memory, VectorMemory};
+use proptest::test_runner::{Config, RngSeed};
 use sha2::{Digest, Sha256};
 
 use crate::{Memories, Store};
 
 /// Size of a chunk in these tests: the smallest allowed.
 pub(crate) const CHUNK: usize = 65_536;
+
+/// A property test of `cases` cases that are the same each time.
+pub(crate) fn seeded(cases: u32) -> Config {
+    Config { cases, rng_seed: RngSeed::Fixed(0x1C), failure_persistence: None, ..Config::default() }
+}
 
 /// A principal of its own for every `n`.
 pub(crate) fn principal(n: u8) -> Principal {

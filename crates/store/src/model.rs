@@ -10,7 +10,7 @@ use ic_stable_structures::{Memory, VectorMemory};
 use proptest::prelude::*;
 
 use crate::extent::Extent;
-use crate::fixture::{CHUNK, chunk, dump, file, memories, principal, share, spec};
+use crate::fixture::{CHUNK, chunk, dump, file, memories, principal, seeded, share, spec};
 use crate::record::{UploadRecord, VersionRecord};
 use crate::{AbortError, ChunkError, CommitError, GraphError, LookupError, Memories, Store, UploadError};
 
@@ -306,7 +306,7 @@ impl Model {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(seeded(512))]
     #[test]
     fn the_store_is_its_model(steps in prop::collection::vec(step(), 1..80)) {
         let mut model = Model::new();
