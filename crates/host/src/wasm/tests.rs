@@ -184,8 +184,8 @@ fn damaged_modules_are_refused_or_instrumented_to_valid_ones() {
         }
         if let Ok(prepared) = prepare(&damaged) {
             accepted += 1;
-            let valid = wasmparser::Validator::new().validate_all(&prepared.binary);
-            assert!(valid.is_ok(), "round {round}: {}", valid.unwrap_err());
+            let valid = wasmparser::Validator::new().validate_all(&prepared.binary).map(drop);
+            assert!(valid.is_ok(), "round {round}: {valid:?}");
         }
     }
     assert!(accepted > 0);

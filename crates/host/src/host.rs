@@ -1,0 +1,399 @@
+//! The host as its users see it: [`Host`], its builder, and [`Replica`] for it.
+//!
+//! Owns the lock around the world and the thread wasm runs on. No rule of the Internet Computer lives here.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use candid::{CandidType, Encode, Nat, Principal};
+use serde_bytes::ByteBuf;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+use crate::cache::Cache;
+use crate::canister::{Canister as State, Status};
+use crate::cost::CallCost;
+use crate::engine::{Compiler, on_large_stack};
+use crate::failure::reject;
+use crate::management::{args, settings};
+use crate::replica::{
+    CallId, Canister, CanisterSettings, CanisterState, CanisterStatus, InstallMode, LogLine, Reject, Replica,
+};
+use crate::stable::WASM_PAGE;
+use crate::subnet::{fees, limits};
+use crate::wasm::CostSchedule;
+use crate::world::World;
+
+/// An embedded host: one application subnet of 13 nodes in this process.
+///
+/// Calls may come from any thread; they are executed one after the other.
+pub struct Host {
+    world: Mutex<World>,
+    last: Mutex<CallCost>,
+}
+
+/// What a [`Host`] is made with.
+#[derive(Clone, Debug, Default)]
+pub struct HostBuilder {
+    schedule: Option<String>,
+    cache: Option<PathBuf>,
+    seed: u64,
+}
+
+/// Why no host could be made, or its state not be kept.
+#[derive(Debug, Error)]
+pub enum HostError {
+    /// A cost schedule this host does not know.
+    #[error("no cost schedule is called {0:?}; known are \"2025-10\" and \"2026-07\"")]
+    UnknownSchedule(String),
+    /// The engine does not run here.
+    #[error("wasmtime does not run here: {0}")]
+    Engine(String),
+    /// Calls are under way.
+    #[error("the host cannot be saved while calls are under way")]
+    Busy,
+    /// Reading or writing the folder.
+    #[error("{path}: {error}")]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// A folder this version did not write.
+    #[error("{path}: {reason}")]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl HostBuilder {
+    /// Charges by this schedule; the default is `"2025-10"`.
+    #[must_use]
+    pub fn schedule(mut self, name: &str) -> Self {
+        self.schedule = Some(name.to_owned());
+        self
+    }
+
+    /// Keeps machine code in this folder instead of the user's cache (`$IC_NN_CACHE`, `$XDG_CACHE_HOME/ic-nn`,
+    /// `~/.cache/ic-nn`).
+    #[must_use]
+    pub fn cache_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.cache = Some(folder.as_ref().to_owned());
+        self
+    }
+
+    /// Seeds `raw_rand`; equal seeds give equal runs.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Makes the host.
+    ///
+    /// # Errors
+    ///
+    /// An unknown schedule, or a machine wasmtime has no code generator for.
+    pub fn build(self) -> Result<Host, HostError> {
+        let schedule = match self.schedule {
+            Some(name) => CostSchedule::by_name(&name).ok_or(HostError::UnknownSchedule(name))?,
+            None => CostSchedule::default(),
+        };
+        let folder = self.cache.or_else(Cache::default_folder);
+        let compiler = Compiler::new(folder.as_deref().map(Cache::new))
+            .map_err(|error| HostError::Engine(error.to_string()))?;
+        Ok(Host::with(World::new(compiler, schedule, self.seed)))
+    }
+}
+
+impl Host {
+    /// A host to be made.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    pub(crate) fn with(world: World) -> Self {
+        Self { world: Mutex::new(world), last: Mutex::default() }
+    }
+
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on_world<T: Send>(&self, work: impl FnOnce(&mut World) -> T + Send) -> T {
+        let world: &mut World = &mut self.world();
+        on_large_stack(|| work(world))
+    }
+
+    /// What the ingress call cost so far; `None` for an unknown call.
+    pub fn cost(&self, call: CallId) -> Option<CallCost> {
+        self.world().costs.get(&call).copied()
+    }
+
+    /// What the last finished call cost: an update with all it led to, an install, or a query.
+    pub fn last_cost(&self) -> CallCost {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes of a canister's wasm heap.
+    pub fn heap_bytes(&self, canister: Canister) -> u64 {
+        let world = self.world();
+        let code = world.canisters.get(&canister).and_then(|canister| canister.code.as_ref());
+        code.map_or(0, |installed| installed.executor.heap_bytes())
+    }
+
+    /// Bytes of a canister's stable memory.
+    pub fn stable_bytes(&self, canister: Canister) -> u64 {
+        let world = self.world();
+        let code = world.canisters.get(&canister).and_then(|canister| canister.code.as_ref());
+        code.map_or(0, |installed| installed.executor.stable().pages() * WASM_PAGE)
+    }
+
+    /// A public metadata section of a canister, `"candid:service"`; private ones for controllers.
+    pub fn metadata(&self, canister: Canister, sender: Principal, name: &str) -> Option<Vec<u8>> {
+        let world = self.world();
+        let canister = world.canisters.get(&canister)?;
+        let facts = canister.code.as_ref()?.executor.code().facts();
+        let section = facts.custom_sections.iter().find(|section| section.name == name)?;
+        let visible =
+            section.visibility == crate::wasm::Visibility::Public || canister.is_controller(sender);
+        visible.then(|| section.bytes.clone())
+    }
+
+    /// Calls the management canister as a user.
+    ///
+    /// # Errors
+    ///
+    /// What it rejects.
+    pub fn manage(&self, sender: Principal, method: &str, arg: &[u8]) -> Result<Vec<u8>, Reject> {
+        let call = self.submit(Principal::management_canister(), sender, method, arg)?;
+        self.await_call(call)
+    }
+
+    fn manage_with<T: CandidType>(&self, sender: Principal, method: &str, arg: &T) -> Result<Vec<u8>, Reject> {
+        let arg = Encode!(arg).map_err(|error| reject(402, error.to_string()))?;
+        self.manage(sender, method, &arg)
+    }
+
+    fn about(&self, canister: Canister, sender: Principal, method: &str) -> Result<(), Reject> {
+        self.manage_with(sender, method, &args::CanisterId { canister_id: canister }).map(|_| ())
+    }
+
+    fn install_chunks(&self, canister: Canister, sender: Principal, install: args::InstallCode) -> Result<(), Reject> {
+        let mut hashes = Vec::new();
+        for chunk in install.wasm_module.chunks(limits::CHUNK_BYTES) {
+            let upload = args::UploadChunk { canister_id: canister, chunk: chunk.to_vec().into() };
+            self.manage_with(sender, "upload_chunk", &upload)?;
+            hashes.push(args::ChunkHash { hash: Sha256::digest(chunk).to_vec().into() });
+        }
+        let chunked = args::InstallChunked {
+            mode: install.mode,
+            target_canister: canister,
+            store_canister: None,
+            chunk_hashes_list: hashes,
+            wasm_module_hash: Sha256::digest(&install.wasm_module).to_vec().into(),
+            arg: install.arg,
+            sender_canister_version: None,
+        };
+        let installed = self.manage_with(sender, "install_chunked_code", &chunked);
+        let cost = self.last_cost();
+        self.about(canister, sender, "clear_chunk_store")?;
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = cost;
+        installed.map(|_| ())
+    }
+}
+
+fn settings_args(settings: CanisterSettings) -> args::Settings {
+    args::Settings {
+        controllers: settings.controllers,
+        wasm_memory_limit: settings.wasm_memory_limit.map(Nat::from),
+        freezing_threshold: settings.freezing_threshold.map(Nat::from),
+        log_visibility: settings.public_logs.map(|public| match public {
+            true => args::LogVisibility::Public,
+            false => args::LogVisibility::Controllers,
+        }),
+        ..args::Settings::default()
+    }
+}
+
+impl Replica for Host {
+    fn name(&self) -> &'static str {
+        "embedded host"
+    }
+
+    fn cost_schedule(&self) -> Option<String> {
+        Some(self.world().schedule.name.to_owned())
+    }
+
+    fn create_canister(&self, sender: Principal, settings: CanisterSettings) -> Canister {
+        let mut world = self.world();
+        let id = world.fresh_canister_id();
+        let mut made = settings::default(vec![sender]);
+        // Settings of this type are never out of range.
+        let _ = made.apply(&settings_args(settings));
+        world.canisters.insert(id, State::new(id, made, crate::management::DEFAULT_CYCLES));
+        drop(world);
+        self.tick();
+        self.tick();
+        id
+    }
+
+    fn install(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        mode: InstallMode,
+        wasm: &[u8],
+        arg: &[u8],
+    ) -> Result<(), Reject> {
+        let install = args::InstallCode {
+            mode: match mode {
+                InstallMode::Install => args::Mode::Install,
+                InstallMode::Reinstall => args::Mode::Reinstall,
+                InstallMode::Upgrade => args::Mode::Upgrade(None),
+            },
+            canister_id: canister,
+            wasm_module: ByteBuf::from(wasm),
+            arg: ByteBuf::from(arg),
+            sender_canister_version: None,
+        };
+        let encoded = Encode!(&install).map_err(|error| reject(402, error.to_string()))?;
+        if fees::envelope(sender, "install_code", &encoded) + 32 > limits::INGRESS_BYTES {
+            return self.install_chunks(canister, sender, install);
+        }
+        self.manage(sender, "install_code", &encoded).map(|_| ())
+    }
+
+    fn query(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        method: &str,
+        arg: &[u8],
+    ) -> Result<Vec<u8>, Reject> {
+        let (result, instructions) = self.on_world(|world| world.query(canister, sender, method, arg));
+        let cost = CallCost { instructions, messages: 1, ..CallCost::default() };
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = cost;
+        result
+    }
+
+    fn submit(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        method: &str,
+        arg: &[u8],
+    ) -> Result<CallId, Reject> {
+        self.on_world(|world| world.submit(canister, sender, method, arg))
+    }
+
+    fn await_call(&self, call: CallId) -> Result<Vec<u8>, Reject> {
+        self.on_world(|world| {
+            if !world.costs.contains_key(&call) {
+                return Err(reject(301, format!("no call {} was submitted", call.0)));
+            }
+            loop {
+                if let Some(answer) = world.answers.remove(&call) {
+                    let cost = world.costs.get(&call).copied().unwrap_or_default();
+                    *self.last.lock().unwrap_or_else(PoisonError::into_inner) = cost;
+                    return answer;
+                }
+                if world.is_idle() {
+                    return Err(reject(301, format!("call {} was answered before", call.0)));
+                }
+                world.round();
+            }
+        })
+    }
+
+    fn tick(&self) {
+        self.on_world(World::round);
+    }
+
+    fn time_nanos(&self) -> u64 {
+        self.world().time
+    }
+
+    fn advance_time(&self, by: Duration) {
+        let mut world = self.world();
+        world.time += u64::try_from(by.as_nanos()).unwrap_or(u64::MAX / 2);
+        world.time_moved = true;
+    }
+
+    fn cycles(&self, canister: Canister) -> u128 {
+        self.world().canisters.get(&canister).map_or(0, |canister| canister.balance)
+    }
+
+    fn add_cycles(&self, canister: Canister, amount: u128) -> u128 {
+        let mut world = self.world();
+        world.canisters.get_mut(&canister).map_or(0, |canister| {
+            canister.balance += amount;
+            canister.balance
+        })
+    }
+
+    fn status(&self, canister: Canister, sender: Principal) -> Result<CanisterStatus, Reject> {
+        self.about(canister, sender, "canister_status")?;
+        let mut world = self.world();
+        let canister = world.canister(canister)?;
+        let executor = canister.code.as_ref().map(|installed| &installed.executor);
+        Ok(CanisterStatus {
+            state: match canister.status {
+                Status::Running => CanisterState::Running,
+                Status::Stopping => CanisterState::Stopping,
+                Status::Stopped => CanisterState::Stopped,
+            },
+            module_hash: executor.map(|executor| executor.code().facts().hash.to_vec()),
+            controllers: canister.settings.controllers.clone(),
+            cycles: canister.balance,
+            heap_bytes: executor.map_or(0, |executor| executor.heap_bytes()),
+            stable_bytes: executor.map_or(0, |executor| executor.stable().pages() * WASM_PAGE),
+        })
+    }
+
+    fn update_settings(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        settings: CanisterSettings,
+    ) -> Result<(), Reject> {
+        let change = args::UpdateSettings {
+            canister_id: canister,
+            settings: settings_args(settings),
+            sender_canister_version: None,
+        };
+        self.manage_with(sender, "update_settings", &change).map(|_| ())
+    }
+
+    fn stop(&self, canister: Canister, sender: Principal) -> Result<(), Reject> {
+        self.about(canister, sender, "stop_canister")
+    }
+
+    fn start(&self, canister: Canister, sender: Principal) -> Result<(), Reject> {
+        self.about(canister, sender, "start_canister")
+    }
+
+    fn delete(&self, canister: Canister, sender: Principal) -> Result<(), Reject> {
+        self.about(canister, sender, "delete_canister")
+    }
+
+    fn logs(&self, canister: Canister, sender: Principal) -> Result<Vec<LogLine>, Reject> {
+        let mut world = self.world();
+        let canister = world.canister(canister)?;
+        if !canister.settings.public_logs && !canister.is_controller(sender) {
+            return Err(reject(406, format!("Caller {sender} is not allowed to access canister logs")));
+        }
+        Ok(canister.log.lines())
+    }
+
+    fn stable_memory(&self, canister: Canister) -> Vec<u8> {
+        let world = self.world();
+        let code = world.canisters.get(&canister).and_then(|canister| canister.code.as_ref());
+        code.map_or_else(Vec::new, |installed| installed.executor.stable().to_vec())
+    }
+}

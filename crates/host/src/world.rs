@@ -1,0 +1,270 @@
+//! All canisters of the host and the rounds they live in.
+//!
+//! Owns time, the queues between canisters and the answers that wait to be fetched. A round takes in ingress messages,
+//! executes what is addressed to the subnet itself, then timers, heartbeats and messages until nothing is left or the
+//! round is full. How one message runs is [`run`](crate::run)'s business.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+
+use candid::Principal;
+
+use crate::canister::{Answered, Call, Canister, Input, Origin, Status, Turn};
+use crate::cost::CallCost;
+use crate::engine::Compiler;
+use crate::failure::reject;
+use crate::random::Random;
+use crate::replica::{CallId, Reject};
+use crate::subnet::{self, fees, limits};
+use crate::wasm::CostSchedule;
+
+/// Instructions after which a round takes no further message.
+const ROUND_INSTRUCTIONS: u64 = 2 * limits::SLICE;
+
+/// The host's state.
+pub(crate) struct World {
+    pub compiler: Compiler,
+    pub schedule: CostSchedule,
+    pub canisters: BTreeMap<Principal, Canister>,
+    pub time: u64,
+    /// Time was moved since the last round, which then takes it as it is.
+    pub time_moved: bool,
+    pub next_call: u64,
+    pub next_canister: u64,
+    /// Modules compiled before: installing them again is cheap.
+    pub compiled: HashSet<[u8; 32]>,
+    pub random: Random,
+    pub ingress: VecDeque<Ingress>,
+    pub subnet_calls: VecDeque<Call>,
+    /// Calls to the subnet that are answered in the next round.
+    pub deferred: VecDeque<Call>,
+    pub answers: HashMap<CallId, Result<Vec<u8>, Reject>>,
+    pub costs: BTreeMap<CallId, CallCost>,
+    /// Instructions executed in this round.
+    pub round_instructions: u64,
+}
+
+/// An ingress message that was let in and not yet taken into a round.
+pub(crate) struct Ingress {
+    pub target: Principal,
+    /// Who pays for it.
+    pub payer: Principal,
+    pub bytes: u64,
+    pub call: Call,
+}
+
+impl World {
+    /// An empty subnet.
+    pub fn new(compiler: Compiler, schedule: CostSchedule, seed: u64) -> Self {
+        Self {
+            compiler,
+            schedule,
+            canisters: BTreeMap::new(),
+            time: subnet::GENESIS,
+            time_moved: true,
+            next_call: 0,
+            next_canister: 0,
+            compiled: HashSet::new(),
+            random: Random::new(seed),
+            ingress: VecDeque::new(),
+            subnet_calls: VecDeque::new(),
+            deferred: VecDeque::new(),
+            answers: HashMap::new(),
+            costs: BTreeMap::new(),
+            round_instructions: 0,
+        }
+    }
+
+    /// A canister, or the reject that says there is none.
+    pub fn canister(&mut self, id: Principal) -> Result<&mut Canister, Reject> {
+        (self.canisters.get_mut(&id)).ok_or_else(|| reject(301, format!("Canister {id} not found")))
+    }
+
+    /// The id the next ingress call gets.
+    pub fn fresh_call(&mut self) -> CallId {
+        self.next_call += 1;
+        let call = CallId(self.next_call);
+        self.costs.insert(call, CallCost::default());
+        call
+    }
+
+    /// The next id of the subnet's range.
+    pub fn fresh_canister_id(&mut self) -> Principal {
+        let id = canister_id(self.next_canister);
+        self.next_canister += 1;
+        id
+    }
+
+    /// Whether nothing is under way.
+    pub fn is_idle(&self) -> bool {
+        self.ingress.is_empty()
+            && self.subnet_calls.is_empty()
+            && self.deferred.is_empty()
+            && self.canisters.values().all(|canister| canister.inputs.is_empty() && canister.contexts.is_empty())
+    }
+
+    /// Executes one round.
+    pub fn round(&mut self) {
+        if !std::mem::take(&mut self.time_moved) {
+            self.time += 1;
+        }
+        self.round_instructions = 0;
+        self.take_in();
+        self.subnet_calls.extend(std::mem::take(&mut self.deferred));
+        self.execute_subnet_calls();
+        self.start_tasks();
+        loop {
+            let waiting = self.ids(|canister| !canister.inputs.is_empty());
+            if waiting.is_empty() && self.subnet_calls.is_empty() {
+                break;
+            }
+            for id in waiting {
+                while self.round_instructions < ROUND_INSTRUCTIONS && self.execute_next(id) {}
+            }
+            self.execute_subnet_calls();
+            if self.round_instructions >= ROUND_INSTRUCTIONS {
+                break;
+            }
+        }
+        self.finish_stopping();
+    }
+
+    fn ids(&self, wanted: impl Fn(&Canister) -> bool) -> Vec<Principal> {
+        (self.canisters.values()).filter(|canister| wanted(canister)).map(|canister| canister.id).collect()
+    }
+
+    /// Ingress messages are paid for and queued.
+    fn take_in(&mut self) {
+        for ingress in std::mem::take(&mut self.ingress) {
+            let fee = fees::ingress(ingress.bytes);
+            if let Some(payer) = self.canisters.get_mut(&ingress.payer) {
+                payer.balance = payer.balance.saturating_sub(fee);
+            }
+            self.spend(ingress.call.root, fee);
+            if ingress.target == Principal::management_canister() {
+                self.subnet_calls.push_back(ingress.call);
+            } else if let Some(canister) = self.canisters.get_mut(&ingress.target) {
+                canister.inputs.push_back(Input::Call(ingress.call));
+            } else {
+                let gone = reject(301, format!("Canister {} not found", ingress.target));
+                self.respond(ingress.call.origin, Answered { result: Err(gone), refund: 0 });
+            }
+        }
+    }
+
+    fn execute_subnet_calls(&mut self) {
+        while let Some(call) = self.subnet_calls.pop_front() {
+            self.execute_subnet_call(call);
+        }
+    }
+
+    /// Timers that are due and heartbeats run before messages, but leave every third turn to them.
+    fn start_tasks(&mut self) {
+        let time = self.time;
+        for id in self.ids(|canister| canister.code.is_some() && canister.status == Status::Running) {
+            let Some(canister) = self.canisters.get_mut(&id) else { continue };
+            let Some(installed) = &canister.code else { continue };
+            let exports = &installed.executor.code().facts().exports;
+            let timer = exports.global_timer && canister.timer != 0 && canister.timer <= time;
+            let heartbeat = exports.heartbeat;
+            let mut tasks = [None, None];
+            for _ in 0..3 {
+                let turn = canister.next_turn;
+                canister.next_turn = turn.next();
+                let chosen = match turn {
+                    Turn::Timer => timer,
+                    Turn::Heartbeat => heartbeat,
+                    Turn::Message => !canister.inputs.is_empty(),
+                };
+                if chosen {
+                    tasks = match turn {
+                        Turn::Timer => [Some(turn), heartbeat.then_some(Turn::Heartbeat)],
+                        Turn::Heartbeat => [Some(turn), timer.then_some(Turn::Timer)],
+                        Turn::Message => [None, None],
+                    };
+                    break;
+                }
+            }
+            for task in tasks.into_iter().flatten() {
+                self.run_task(id, task);
+            }
+        }
+    }
+
+    /// Executes the next input of a canister; false where there is none.
+    fn execute_next(&mut self, id: Principal) -> bool {
+        let input = self.canisters.get_mut(&id).and_then(|canister| canister.inputs.pop_front());
+        match input {
+            Some(Input::Call(call)) => self.run_call(id, call),
+            Some(Input::Answer { callback, answer }) => self.run_callback(id, callback, answer),
+            None => return false,
+        }
+        true
+    }
+
+    /// Canisters that have nothing under way any more are stopped.
+    fn finish_stopping(&mut self) {
+        for id in self.ids(|canister| canister.status == Status::Stopping) {
+            let Some(canister) = self.canisters.get_mut(&id) else { continue };
+            if canister.contexts.is_empty() && canister.callbacks.is_empty() {
+                canister.status = Status::Stopped;
+                canister.version += 1;
+                for waiter in std::mem::take(&mut canister.stop_waiters) {
+                    self.respond(waiter, Answered { result: Ok(crate::management::nothing()), refund: 0 });
+                }
+            }
+        }
+    }
+
+    /// Sends an answer to whoever waits for it.
+    pub fn respond(&mut self, origin: Origin, answer: Answered) {
+        match origin {
+            Origin::Ingress(call) => {
+                self.answers.insert(call, answer.result);
+            }
+            Origin::Canister { id, callback } => {
+                if let Some(canister) = self.canisters.get_mut(&id) {
+                    canister.inputs.push_back(Input::Answer { callback, answer });
+                }
+            }
+            Origin::Task => {}
+        }
+    }
+
+    /// Sends a call on its way.
+    pub fn send(&mut self, callee: Principal, call: Call) {
+        if callee == Principal::management_canister() {
+            self.subnet_calls.push_back(call);
+            return;
+        }
+        let refusal = match self.canisters.get_mut(&callee) {
+            None => reject(301, format!("No route to canister {callee}")),
+            Some(canister) if canister.status == Status::Stopped => {
+                reject(508, format!("Canister {callee} is stopped"))
+            }
+            Some(canister) if canister.status == Status::Stopping => {
+                reject(509, format!("Canister {callee} is not running"))
+            }
+            Some(canister) => {
+                canister.inputs.push_back(Input::Call(call));
+                return;
+            }
+        };
+        self.respond(call.origin, Answered { result: Err(refusal), refund: call.cycles });
+    }
+
+    /// Books cycles to an ingress call.
+    pub fn spend(&mut self, root: Option<CallId>, cycles: u128) {
+        if let Some(cost) = root.and_then(|root| self.costs.get_mut(&root)) {
+            cost.cycles += cycles;
+        }
+    }
+}
+
+/// The canister id with this number: the range PocketIC gives its first application subnet.
+pub(crate) fn canister_id(number: u64) -> Principal {
+    const FIRST: u64 = 0xffff_ffff_ffe0_0000;
+    let mut bytes = [0; 10];
+    bytes[..8].copy_from_slice(&(FIRST + number).to_be_bytes());
+    bytes[8..].copy_from_slice(&[1, 1]);
+    Principal::from_slice(&bytes)
+}
