@@ -1,1 +1,17 @@
-//! The ic-nn service.
+//! The ic-nn service: wasi-nn for the Internet Computer, as a canister.
+//!
+//! This crate is endpoints and wiring. The registry is `ic-nn-store`'s, the engine `ic-nn-engine`'s, the interface
+//! `candid/ic_nn.did`'s. Endpoints answer errors and never trap on what a caller sends; what the engine might still
+//! panic on runs in a call of the canister to itself (`contained`), whose trap takes back everything it did.
+
+mod api;
+mod authority;
+mod contained;
+mod facts;
+mod lifecycle;
+mod memory;
+mod resident;
+mod runtime;
+mod state;
+mod tickets;
+mod wire;

@@ -98,7 +98,9 @@ impl From<ModelError> for Error {
     fn from(e: ModelError) -> Error {
         let code = match &e {
             ModelError::NotOnnx { .. } | ModelError::Malformed { .. } => ErrorCode::InvalidEncoding,
-            ModelError::UnsupportedOperators(_) | ModelError::Unsupported { .. } => ErrorCode::UnsupportedOperation,
+            ModelError::UnsupportedOperators(_) | ModelError::Unsupported { .. } => {
+                ErrorCode::UnsupportedOperation
+            }
             ModelError::TooLarge { .. } => ErrorCode::TooLarge,
             ModelError::Engine(_) => ErrorCode::RuntimeError,
         };

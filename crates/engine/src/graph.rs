@@ -69,7 +69,9 @@ impl Graph {
                 let mut planned = plan.outputs(&output_names)?;
                 for (output, (_, declared)) in planned.iter_mut().zip(&declared_outputs) {
                     match declared {
-                        Some(d) if d.dimensions.len() == output.dimensions.len() => output.dimensions.clone_from(&d.dimensions),
+                        Some(d) if d.dimensions.len() == output.dimensions.len() => {
+                            output.dimensions.clone_from(&d.dimensions)
+                        }
                         _ => output.dimensions.iter_mut().for_each(|d| *d = None),
                     }
                 }
@@ -93,9 +95,11 @@ impl Graph {
         self.plans.first().map(|p| LoadCost { macs: p.macs, peak_bytes: p.peak_bytes })
     }
 
-    /// Whether inputs of these shapes, in the graph's order, would run without planning.
-    pub fn is_planned(&self, shapes: &[Vec<u32>]) -> bool {
-        self.plans.iter().any(|p| p.shapes == shapes)
+    /// Whether the graph has given outputs for inputs of these shapes, so that only their values are new to it.
+    pub fn has_run(&self, inputs: &[NamedTensor]) -> bool {
+        let shape = |name: &str| inputs.iter().find(|(n, _)| n == name).map(|(_, t)| &t.dimensions);
+        let names = || self.description.inputs.iter().map(|i| i.name.as_str());
+        self.plans.iter().any(|p| p.has_run && names().map(shape).eq(p.shapes.iter().map(Some)))
     }
 
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
@@ -115,7 +119,11 @@ impl Graph {
     ///
     /// # Errors
     /// [`InferError::Input`] where a tensor does not fit the description; nothing has run then.
-    pub fn infer(&mut self, inputs: Vec<NamedTensor>, limits: &Limits) -> Result<Vec<NamedTensor>, InferError> {
+    pub fn infer(
+        &mut self,
+        inputs: Vec<NamedTensor>,
+        limits: &Limits,
+    ) -> Result<Vec<NamedTensor>, InferError> {
         let inputs = tensors::arrange(&self.description, inputs)?;
         let shapes: Vec<Vec<u32>> = inputs.iter().map(|t| t.dimensions.clone()).collect();
         let at = match self.plans.iter().position(|p| p.shapes == shapes) {
@@ -123,10 +131,13 @@ impl Graph {
             None => self.plan(shapes, limits)?,
         };
         // The plans are kept in order of use, the last used at the end.
-        let plan = self.plans.remove(at);
-        let outputs = plan.run(&self.output_names, &inputs, limits);
-        self.plans.push(plan);
-        outputs
+        self.plans[at..].rotate_left(1);
+        let Some(plan) = self.plans.last_mut() else {
+            return Err(InferError::Engine("the plan is gone".into()));
+        };
+        let outputs = plan.run(&self.output_names, &inputs, limits)?;
+        plan.has_run = true;
+        Ok(outputs)
     }
 
     fn plan(&mut self, shapes: Vec<Vec<u32>>, limits: &Limits) -> Result<usize, ModelError> {

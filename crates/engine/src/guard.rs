@@ -6,7 +6,9 @@
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::TypedOp;
-use tract_onnx::tract_core::ops::array::{Gather, GatherElements, GatherNd, ScatterElements, ScatterNd, Topk};
+use tract_onnx::tract_core::ops::array::{
+    Gather, GatherElements, GatherNd, ScatterElements, ScatterNd, Topk,
+};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 
 use crate::InferError;
@@ -53,7 +55,8 @@ impl Guard {
         };
         let [data, operand, ..] = inputs else { return Ok(()) };
         if self == Guard::Divisor {
-            let zero = data.datum_type().is_integer() && operand.datum_type().is_integer() && holds_zero(operand);
+            let zero =
+                data.datum_type().is_integer() && operand.datum_type().is_integer() && holds_zero(operand);
             return if zero { refuse("integer division by zero".into()) } else { Ok(()) };
         }
         let Ok(values) = operand.cast_to::<i64>() else { return Ok(()) };
@@ -82,7 +85,9 @@ impl Guard {
                     return refuse(format!("coordinates of {depth} into {} axes", lengths.len()));
                 }
                 for point in values.chunks_exact(depth) {
-                    if let Some((v, length)) = point.iter().zip(lengths).find(|(v, l)| outside(**v, **l, negative)) {
+                    if let Some((v, length)) =
+                        point.iter().zip(lengths).find(|(v, l)| outside(**v, **l, negative))
+                    {
                         return refuse(format!("index {v} into an axis of {length}"));
                     }
                 }
@@ -91,7 +96,9 @@ impl Guard {
             Guard::Count(axis) => {
                 let length = shape.get(axis).copied().unwrap_or(0) as i64;
                 match values.first() {
-                    Some(k) if *k < 0 || *k > length => refuse(format!("{k} of the top of an axis of {length}")),
+                    Some(k) if *k < 0 || *k > length => {
+                        refuse(format!("{k} of the top of an axis of {length}"))
+                    }
                     _ => Ok(()),
                 }
             }
@@ -102,5 +109,7 @@ impl Guard {
 
 fn holds_zero(tensor: &Tensor) -> bool {
     let size = tensor.datum_type().size_of();
-    size > 0 && tensor.is_plain_ram() && tensor.as_bytes().chunks_exact(size).any(|e| e.iter().all(|b| *b == 0))
+    size > 0
+        && tensor.is_plain_ram()
+        && tensor.as_bytes().chunks_exact(size).any(|e| e.iter().all(|b| *b == 0))
 }

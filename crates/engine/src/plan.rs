@@ -17,6 +17,8 @@ use crate::{InferError, Limits, ModelError, element, tensors};
 pub(crate) struct Plan {
     /// Input shapes it was made for, in the graph's order.
     pub(crate) shapes: Vec<Vec<u32>>,
+    /// Whether it has given outputs.
+    pub(crate) has_run: bool,
     runnable: Arc<TypedSimplePlan>,
     guards: Vec<Option<Guard>>,
     /// Bytes of activations alive at the worst moment of a run, as far as shapes are known beforehand.
@@ -27,7 +29,11 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Plans `model` for inputs of `shapes`.
-    pub(crate) fn new(mut model: InferenceModel, shapes: Vec<Vec<u32>>, limits: &Limits) -> Result<Plan, ModelError> {
+    pub(crate) fn new(
+        mut model: InferenceModel,
+        shapes: Vec<Vec<u32>>,
+        limits: &Limits,
+    ) -> Result<Plan, ModelError> {
         let engine = |e: TractError| ModelError::Engine(one_line(&e));
         for (ix, shape) in shapes.iter().enumerate() {
             let dt = model.input_fact(ix).map_err(engine)?.datum_type.concretize();
@@ -45,7 +51,7 @@ impl Plan {
         admit("running the model", peak_bytes, limits)?;
         let guards = typed.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
         let runnable = typed.into_runnable().map_err(engine)?;
-        Ok(Plan { shapes, runnable, guards, peak_bytes, macs })
+        Ok(Plan { shapes, has_run: false, runnable, guards, peak_bytes, macs })
     }
 
     /// Types and shapes of the outputs; null where the length depends on values.
@@ -60,14 +66,20 @@ impl Plan {
                     reason: format!("element type {:?} cannot leave the engine", fact.datum_type),
                 });
             };
-            let dimensions = fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect();
+            let dimensions =
+                fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect();
             outputs.push(TensorDescription { name: name.clone(), ty, dimensions });
         }
         Ok(outputs)
     }
 
     /// Runs the plan on arranged inputs of its shapes.
-    pub(crate) fn run(&self, names: &[String], inputs: &[Wire], limits: &Limits) -> Result<Vec<NamedTensor>, InferError> {
+    pub(crate) fn run(
+        &self,
+        names: &[String],
+        inputs: &[Wire],
+        limits: &Limits,
+    ) -> Result<Vec<NamedTensor>, InferError> {
         admit("running the model", self.peak_bytes, limits)?;
         let engine = |e: TractError| InferError::Engine(one_line(&e));
         let values = inputs.iter().map(tensors::to_engine).collect::<Result<TVec<_>, _>>()?;
@@ -89,7 +101,11 @@ impl Plan {
             (Some(e), _) => return Err(e),
             (None, ran) => ran.map_err(engine)?,
         };
-        names.iter().zip(outputs).map(|(name, value)| Ok((name.clone(), tensors::to_wire(name, value)?))).collect()
+        names
+            .iter()
+            .zip(outputs)
+            .map(|(name, value)| Ok((name.clone(), tensors::to_wire(name, value)?)))
+            .collect()
     }
 }
 
@@ -127,7 +143,11 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
         node.outputs
             .iter()
             .map(|o| {
-                let elements = o.fact.shape.iter().fold(1u64, |n, d| n.saturating_mul(d.to_i64().map_or(1, |d| d.max(0) as u64)));
+                let elements = o
+                    .fact
+                    .shape
+                    .iter()
+                    .fold(1u64, |n, d| n.saturating_mul(d.to_i64().map_or(1, |d| d.max(0) as u64)));
                 elements.saturating_mul(o.fact.datum_type.size_of() as u64)
             })
             .fold(0, u64::saturating_add)

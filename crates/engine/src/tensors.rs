@@ -41,7 +41,8 @@ fn position(graph: &Description, name: &str) -> Option<usize> {
 
 /// `` `image` FP32 [1, 3, 224, 224], `mask` I64 [1, tokens] ``
 fn interface(graph: &Description) -> String {
-    let inputs: Vec<_> = graph.inputs.iter().map(|i| format!("`{}` {} {}", i.name, i.ty, i.shape())).collect();
+    let inputs: Vec<_> =
+        graph.inputs.iter().map(|i| format!("`{}` {} {}", i.name, i.ty, i.shape())).collect();
     if inputs.is_empty() { "no inputs".into() } else { inputs.join(", ") }
 }
 
@@ -118,9 +119,11 @@ fn check<'a>(
 
 /// A checked tensor in the engine's form. Cost: one copy.
 pub(crate) fn to_engine(tensor: &Wire) -> Result<TValue, InferError> {
-    let dt = element::to_tract(tensor.ty).ok_or_else(|| InferError::Engine(format!("{} is not held", tensor.ty)))?;
+    let dt = element::to_tract(tensor.ty)
+        .ok_or_else(|| InferError::Engine(format!("{} is not held", tensor.ty)))?;
     let dimensions: Vec<usize> = tensor.dimensions.iter().map(|&d| d as usize).collect();
-    let mut value = Tensor::zero_dt(dt, &dimensions).map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
+    let mut value =
+        Tensor::zero_dt(dt, &dimensions).map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
     value.as_bytes_mut().copy_from_slice(&tensor.data);
     Ok(value.into_tvalue())
 }

@@ -31,10 +31,12 @@ fn a_batch_answers_as_its_members_do() {
     assert_eq!(graph.trial(&Limits::default()), Trial::Ran);
     let pixels: Vec<f32> = (0..3 * 64).map(|i| (i % 17) as f32 / 16.0).collect();
     let limits = Limits::default();
-    let batch = graph.infer(vec![("image".into(), Tensor::from_f32(vec![3, 1, 8, 8], &pixels))], &limits).unwrap();
+    let batch =
+        graph.infer(vec![("image".into(), Tensor::from_f32(vec![3, 1, 8, 8], &pixels))], &limits).unwrap();
     let batch = batch[0].1.to_f32().unwrap();
     for (ix, image) in pixels.chunks(64).enumerate() {
-        let one = graph.infer(vec![("0".into(), Tensor::from_f32(vec![1, 1, 8, 8], image))], &limits).unwrap();
+        let one =
+            graph.infer(vec![("0".into(), Tensor::from_f32(vec![1, 1, 8, 8], image))], &limits).unwrap();
         assert_eq!(one[0].1.dimensions, [1, 10]);
         for (a, b) in one[0].1.to_f32().unwrap().iter().zip(&batch[ix * 10..]) {
             assert!((a - b).abs() < 1e-6, "{a} {b}");

@@ -48,7 +48,9 @@ impl<'a> Walk<'a> {
     pub(super) fn main(&mut self, graph: &mut GraphProto) -> Result<Interface, ModelError> {
         self.graph(graph)?;
         if !self.refused.is_empty() {
-            return Err(ModelError::UnsupportedOperators(std::mem::take(&mut self.refused).into_iter().collect()));
+            return Err(ModelError::UnsupportedOperators(
+                std::mem::take(&mut self.refused).into_iter().collect(),
+            ));
         }
         let initialised: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
         let inputs = graph
@@ -114,7 +116,10 @@ impl<'a> Walk<'a> {
                 check_name("output of a node", output)?;
                 let taken = names.contains(output) || self.scope.contains(output);
                 if taken || producer.insert(output.clone(), ix).is_some() {
-                    return Err(malformed(place_of(node, ix), format!("its output `{output}` is defined elsewhere too")));
+                    return Err(malformed(
+                        place_of(node, ix),
+                        format!("its output `{output}` is defined elsewhere too"),
+                    ));
                 }
             }
         }
@@ -128,7 +133,10 @@ impl<'a> Walk<'a> {
         }
         for output in &graph.output {
             if !self.scope.contains(&output.name) {
-                return Err(malformed(format!("output `{}`", output.name), "nothing in the graph produces it"));
+                return Err(malformed(
+                    format!("output `{}`", output.name),
+                    "nothing in the graph produces it",
+                ));
             }
         }
         for name in &names {
@@ -151,7 +159,8 @@ impl<'a> Walk<'a> {
             return Err(malformed(place, "it has no outputs"));
         }
         if self.functions.contains(&(node.domain.clone(), node.op_type.clone())) {
-            self.refused.insert(format!("{} (a model-local function; inline it)", operators::display_name(node)));
+            self.refused
+                .insert(format!("{} (a model-local function; inline it)", operators::display_name(node)));
         } else if !self.known.supports(node) {
             self.refused.insert(operators::refusal(node));
         }
@@ -174,7 +183,10 @@ impl<'a> Walk<'a> {
 
     fn attribute(&mut self, place: &str, attribute: &mut AttributeProto) -> Result<(), ModelError> {
         if attribute.sparse_tensor.is_some() || !attribute.sparse_tensors.is_empty() {
-            return Err(ModelError::Unsupported { place: place.into(), reason: "sparse tensors are not held".into() });
+            return Err(ModelError::Unsupported {
+                place: place.into(),
+                reason: "sparse tensors are not held".into(),
+            });
         }
         if !attribute.ref_attr_name.is_empty() {
             return Err(malformed(place, "it refers to a function's attribute outside of a function"));
@@ -198,20 +210,30 @@ impl<'a> Walk<'a> {
 
     /// Refuses nodes whose constant operands make a tensor that cannot be held: a kilobyte of file must not
     /// become a gigabyte of heap while the engine folds constants.
-    fn bomb(&self, node: &NodeProto, ix: usize, constants: &HashMap<String, Vec<i64>>) -> Result<(), ModelError> {
+    fn bomb(
+        &self,
+        node: &NodeProto,
+        ix: usize,
+        constants: &HashMap<String, Vec<i64>>,
+    ) -> Result<(), ModelError> {
         const WIDEST_ELEMENT: u64 = 8;
         let operand = |ix: usize| node.input.get(ix).and_then(|name| constants.get(name));
         let elements = match node.op_type.as_str() {
             "ConstantOfShape" => operand(0).map(|shape| product(shape)),
             "Expand" => operand(1).map(|shape| product(shape)),
             "Range" => match (operand(0), operand(1), operand(2)) {
-                (Some(start), Some(limit), Some(delta)) => match (start[..].first(), limit[..].first(), delta[..].first()) {
-                    (_, _, Some(0)) => return Err(malformed(place_of(node, ix), "a Range by steps of 0 never ends")),
-                    (Some(s), Some(l), Some(d)) => {
-                        Some((i128::from(*l) - i128::from(*s)).checked_div(i128::from(*d)).unwrap_or(0).max(0) as u64)
+                (Some(start), Some(limit), Some(delta)) => {
+                    match (start[..].first(), limit[..].first(), delta[..].first()) {
+                        (_, _, Some(0)) => {
+                            return Err(malformed(place_of(node, ix), "a Range by steps of 0 never ends"));
+                        }
+                        (Some(s), Some(l), Some(d)) => Some(
+                            (i128::from(*l) - i128::from(*s)).checked_div(i128::from(*d)).unwrap_or(0).max(0)
+                                as u64,
+                        ),
+                        _ => None,
                     }
-                    _ => None,
-                },
+                }
                 _ => None,
             },
             _ => None,
@@ -224,8 +246,13 @@ impl<'a> Walk<'a> {
 
     fn input(&self, input: &ValueInfoProto) -> Result<InputDescription, ModelError> {
         let place = format!("input `{}`", input.name);
-        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|t| t.value.as_ref()) else {
-            return Err(ModelError::Unsupported { place, reason: "only tensors go in; it is declared as something else".into() });
+        let Some(type_proto::Value::TensorType(tensor)) =
+            input.r#type.as_ref().and_then(|t| t.value.as_ref())
+        else {
+            return Err(ModelError::Unsupported {
+                place,
+                reason: "only tensors go in; it is declared as something else".into(),
+            });
         };
         let Some(ty) = element::from_onnx(tensor.elem_type) else {
             return Err(ModelError::Unsupported {
@@ -234,19 +261,26 @@ impl<'a> Walk<'a> {
             });
         };
         let Some(shape) = &tensor.shape else {
-            return Err(ModelError::Unsupported { place, reason: "its rank is not declared; export it with a shape".into() });
+            return Err(ModelError::Unsupported {
+                place,
+                reason: "its rank is not declared; export it with a shape".into(),
+            });
         };
         let mut elements = 1u64;
         let mut dimensions = vec![];
         for dim in &shape.dim {
             dimensions.push(match &dim.value {
                 Some(DimValue::DimValue(n)) if *n >= 0 => {
-                    let n = u32::try_from(*n).map_err(|_| malformed(&*place, format!("dimension {n} does not fit 32 bits")))?;
+                    let n = u32::try_from(*n)
+                        .map_err(|_| malformed(&*place, format!("dimension {n} does not fit 32 bits")))?;
                     elements = elements.saturating_mul(u64::from(n));
                     Dimension::Fixed(n)
                 }
                 Some(DimValue::DimValue(n)) if *n < -1 => {
-                    return Err(malformed(place, format!("dimension {n}; a length or -1 for any is expected")));
+                    return Err(malformed(
+                        place,
+                        format!("dimension {n}; a length or -1 for any is expected"),
+                    ));
                 }
                 Some(DimValue::DimParam(symbol)) if !symbol.is_empty() && symbol != "?" => {
                     check_name("symbol", symbol)?;
@@ -283,7 +317,10 @@ fn check_name(what: &str, name: &str) -> Result<(), ModelError> {
         return Err(malformed(what, "it has no name"));
     }
     if name.len() > MAX_NAME_BYTES {
-        return Err(malformed(what, format!("its name is {} bytes long, {MAX_NAME_BYTES} are allowed", name.len())));
+        return Err(malformed(
+            what,
+            format!("its name is {} bytes long, {MAX_NAME_BYTES} are allowed", name.len()),
+        ));
     }
     Ok(())
 }
@@ -322,7 +359,14 @@ fn refuse_cycles(graph: &GraphProto, producer: &HashMap<String, usize>) -> Resul
             }
         }
     }
-    let stuck: Vec<String> =
-        (0..waits.len()).filter(|&ix| waits[ix] > 0).take(5).map(|ix| place_of(&graph.node[ix], ix)).collect();
-    if stuck.is_empty() { Ok(()) } else { Err(malformed("graph", format!("a cycle runs through {}", stuck.join(", ")))) }
+    let stuck: Vec<String> = (0..waits.len())
+        .filter(|&ix| waits[ix] > 0)
+        .take(5)
+        .map(|ix| place_of(&graph.node[ix], ix))
+        .collect();
+    if stuck.is_empty() {
+        Ok(())
+    } else {
+        Err(malformed("graph", format!("a cycle runs through {}", stuck.join(", "))))
+    }
 }

@@ -61,7 +61,8 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         walk.functions.insert((name(&function.domain), name(&function.name)));
     }
-    let main = proto.graph.as_mut().ok_or_else(|| ModelError::NotOnnx { reason: "it holds no graph".into() })?;
+    let main =
+        proto.graph.as_mut().ok_or_else(|| ModelError::NotOnnx { reason: "it holds no graph".into() })?;
     let (inputs, declared_outputs) = walk.main(main)?;
     admit("loading the model", Limits::load_peak(file_bytes, walk.tensor_bytes), limits)?;
     Ok(Checked {

@@ -15,7 +15,8 @@ pub(super) struct Size {
 /// Checks `tensor`, and rewrites typed data that tract would look for in another field (U32, U64) as raw bytes.
 pub(super) fn check(place: &str, tensor: &mut TensorProto, limits: &Limits) -> Result<Size, ModelError> {
     if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
-        let location = tensor.external_data.iter().find(|e| e.key == "location").map_or("?", |e| e.value.as_str());
+        let location =
+            tensor.external_data.iter().find(|e| e.key == "location").map_or("?", |e| e.value.as_str());
         return Err(ModelError::Unsupported {
             place: place.into(),
             reason: format!(
@@ -38,17 +39,26 @@ pub(super) fn check(place: &str, tensor: &mut TensorProto, limits: &Limits) -> R
         .iter()
         .try_fold(1u64, |n, &d| u64::try_from(d).ok().and_then(|d| n.checked_mul(d)))
         .filter(|n| *n <= u64::from(u32::MAX))
-        .ok_or_else(|| malformed(place, format!("dimensions {:?} are not those of a tensor that fits", tensor.dims)))?;
+        .ok_or_else(|| {
+            malformed(place, format!("dimensions {:?} are not those of a tensor that fits", tensor.dims))
+        })?;
     let bytes = elements * ty.size() as u64;
     admit(place, bytes, limits)?;
     let expected = |field: &str, came: usize| {
-        malformed(place, format!("dimensions {:?} are {elements} elements, {field} holds {came}", tensor.dims))
+        malformed(
+            place,
+            format!("dimensions {:?} are {elements} elements, {field} holds {came}", tensor.dims),
+        )
     };
     if !tensor.raw_data.is_empty() {
         if tensor.raw_data.len() as u64 != bytes {
             return Err(malformed(
                 place,
-                format!("dimensions {:?} of {ty} are {bytes} bytes, raw_data holds {}", tensor.dims, tensor.raw_data.len()),
+                format!(
+                    "dimensions {:?} of {ty} are {bytes} bytes, raw_data holds {}",
+                    tensor.dims,
+                    tensor.raw_data.len()
+                ),
             ));
         }
         return Ok(Size { elements, bytes });
@@ -65,10 +75,14 @@ pub(super) fn check(place: &str, tensor: &mut TensorProto, limits: &Limits) -> R
     }
     match DataType::try_from(tensor.data_type) {
         Ok(DataType::Uint32) => {
-            tensor.raw_data = std::mem::take(&mut tensor.uint64_data).iter().flat_map(|v| (*v as u32).to_le_bytes()).collect();
+            tensor.raw_data = std::mem::take(&mut tensor.uint64_data)
+                .iter()
+                .flat_map(|v| (*v as u32).to_le_bytes())
+                .collect();
         }
         Ok(DataType::Uint64) => {
-            tensor.raw_data = std::mem::take(&mut tensor.uint64_data).iter().flat_map(|v| v.to_le_bytes()).collect();
+            tensor.raw_data =
+                std::mem::take(&mut tensor.uint64_data).iter().flat_map(|v| v.to_le_bytes()).collect();
         }
         _ => {}
     }
@@ -80,8 +94,12 @@ pub(super) fn small_integers(tensor: &TensorProto) -> Option<Vec<i64>> {
     const LONGEST: usize = 64;
     let values: Vec<i64> = match DataType::try_from(tensor.data_type).ok()? {
         DataType::Int64 if tensor.raw_data.is_empty() => tensor.int64_data.clone(),
-        DataType::Int64 => tensor.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect(),
-        DataType::Int32 if tensor.raw_data.is_empty() => tensor.int32_data.iter().map(|&v| i64::from(v)).collect(),
+        DataType::Int64 => {
+            tensor.raw_data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
+        }
+        DataType::Int32 if tensor.raw_data.is_empty() => {
+            tensor.int32_data.iter().map(|&v| i64::from(v)).collect()
+        }
         DataType::Int32 => {
             tensor.raw_data.as_chunks::<4>().0.iter().map(|b| i64::from(i32::from_le_bytes(*b))).collect()
         }

@@ -1,0 +1,138 @@
+//! What the canister calls on itself, so that a trap becomes an error. Not in the interface: ingress to these is dropped
+//! and any other caller is refused.
+
+use ic_cdk::update;
+use ic_nn_engine::Graph;
+use ic_nn_store::Version;
+use ic_nn_types::{Error, ErrorCode};
+
+use crate::authority::Itself;
+use crate::facts::Facts;
+use crate::tickets::{self, Answer};
+use crate::wire::{self, Arg};
+use crate::{runtime, state};
+
+/// Checks, loads and tries an upload that is being committed, and replies its facts.
+pub(crate) const PROBE: &str = "ic_nn_internal_probe";
+/// Brings an open graph into the heap.
+pub(crate) const LOAD: &str = "ic_nn_internal_load";
+/// Runs the inference of a ticket.
+pub(crate) const INFER: &str = "ic_nn_internal_infer";
+/// Does nothing: the message that awaits it goes on with fresh instructions.
+pub(crate) const BREATHE: &str = "ic_nn_internal_breathe";
+
+#[update(hidden = true, name = "ic_nn_internal_probe", decode_with = "crate::wire::decode::<u64>")]
+fn probe(upload: Arg<u64>) -> Result<serde_bytes::ByteBuf, Error> {
+    Itself::check()?;
+    let upload = upload?;
+    let (bytes, hash) = state::store(|s| {
+        let blob = s.upload_blob(upload)?;
+        admit(blob.bytes())?;
+        let bytes = blob.to_vec()?;
+        let announced = s.status(upload, s.owner(upload)?)?.sha256;
+        let hash = announced.try_into().map_err(|_| {
+            Error::new(ErrorCode::RuntimeError, format!("upload {upload} announces no sha256"))
+        })?;
+        Ok::<_, Error>((bytes, hash))
+    })?;
+    let (mut graph, load_instructions) = load(bytes, &hash)?;
+    let start = runtime::message_instructions();
+    let trial = graph.trial(&state::limits());
+    let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
+    // The commit that called goes on to publish these very bytes; whoever asks next finds the graph here.
+    state::residents(|r| r.insert(hash, graph));
+    facts.encode().map(serde_bytes::ByteBuf::from)
+}
+
+#[update(hidden = true, name = "ic_nn_internal_load", decode_with = "crate::wire::decode::<u64>")]
+fn load_open_graph(graph: Arg<u64>) -> Result<(), Error> {
+    Itself::check()?;
+    let graph = graph?;
+    let version = state::store(|s| {
+        let open = s.graph(graph)?;
+        Ok::<_, Error>(s.get(&open.name, open.version)?)
+    })?;
+    make_resident(&version).map(drop)
+}
+
+#[update(hidden = true, name = "ic_nn_internal_infer", decode_with = "crate::wire::decode::<u64>")]
+fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
+    Itself::check()?;
+    let ticket = ticket?;
+    let request = tickets::take(ticket)
+        .ok_or_else(|| Error::new(ErrorCode::RuntimeError, format!("ticket {ticket} is not open")))?;
+    let version = state::store(|s| s.resolve(&request.model))?;
+    let answer = make_resident(&version).and_then(|load_instructions| {
+        let outputs = run(&version, request.inputs)?;
+        Ok(Answer { outputs, load_instructions })
+    });
+    tickets::leave(ticket, answer);
+    Ok(())
+}
+
+#[update(hidden = true, name = "ic_nn_internal_breathe", decode_with = "crate::wire::decode::<u64>")]
+fn breathe(_: Arg<u64>) -> Result<(), Error> {
+    Itself::check().map(drop)
+}
+
+/// The facts in a reply of [`PROBE`].
+pub(super) fn probed(reply: &[u8]) -> Result<Vec<u8>, Error> {
+    wire::decode::<Result<serde_bytes::ByteBuf, Error>>(reply.to_vec())?.map(serde_bytes::ByteBuf::into_vec)
+}
+
+/// The outcome in a reply of [`LOAD`] and [`INFER`].
+pub(super) fn loaded(reply: &[u8]) -> Result<(), Error> {
+    wire::decode::<Result<(), Error>>(reply.to_vec())?
+}
+
+/// Sees to it that the version's graph is in the heap; instructions that took, 0 where it was there.
+pub(super) fn make_resident(version: &Version) -> Result<u64, Error> {
+    if state::residents(|r| r.has(&version.sha256)) {
+        return Ok(0);
+    }
+    make_room(&version.sha256, version.bytes);
+    let bytes = state::store(|s| {
+        let blob = s.blob(&version.name, version.version)?;
+        admit(blob.bytes())?;
+        Ok::<_, Error>(blob.to_vec()?)
+    })?;
+    let (graph, instructions) = load(bytes, &version.sha256)?;
+    state::residents(|r| r.insert(version.sha256, graph));
+    Ok(instructions)
+}
+
+/// Runs the version's graph, which is in the heap.
+pub(super) fn run(
+    version: &Version,
+    inputs: Vec<ic_nn_types::NamedTensor>,
+) -> Result<Vec<ic_nn_types::NamedTensor>, Error> {
+    let limits = state::limits();
+    state::residents(|r| match r.get(&version.sha256) {
+        Some(graph) => Ok(graph.infer(inputs, &limits)?),
+        None => Err(Error::new(ErrorCode::RuntimeError, "the graph left the heap; try again")),
+    })
+}
+
+/// Decodes and plans a file; graphs that nobody holds leave the heap while memory is short.
+fn load(bytes: Vec<u8>, keep: &[u8; 32]) -> Result<(Graph, u64), Error> {
+    let start = runtime::message_instructions();
+    make_room(keep, bytes.len() as u64);
+    let graph = Graph::load(bytes, &state::limits())?;
+    Ok((graph, runtime::message_instructions() - start))
+}
+
+/// Evicts unpinned graphs until a file of `bytes` can be expected to load: it, its tensors and their packed copies.
+fn make_room(keep: &[u8; 32], bytes: u64) {
+    while state::limits().available_bytes < bytes.saturating_mul(3) && state::residents(|r| r.evict(keep)) {}
+}
+
+fn admit(bytes: u64) -> Result<(), Error> {
+    let available = state::limits().available_bytes;
+    if bytes <= available {
+        Ok(())
+    } else {
+        Err(Error::too_large(format!(
+            "the file has {bytes} bytes, the heap has {available} left (max_heap_bytes); unload graphs or raise the limit"
+        )))
+    }
+}

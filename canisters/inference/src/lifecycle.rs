@@ -1,0 +1,44 @@
+//! Install and upgrade. Nothing is saved before an upgrade: all that must last is in stable memory when the call that
+//! made it returns. After it, graphs that were loaded come back one by one, each in a message of its own.
+
+use std::time::Duration;
+
+use ic_nn_types::InitArgs;
+
+use crate::{api, contained, runtime, state};
+
+#[ic_cdk::init]
+fn init(args: Option<InitArgs>) {
+    runtime::run_constructors();
+    state::open();
+    apply(args);
+}
+
+#[ic_cdk::post_upgrade]
+fn post_upgrade(args: Option<InitArgs>) {
+    runtime::run_constructors();
+    state::open();
+    apply(args);
+    ic_cdk_timers::set_timer(Duration::ZERO, reload());
+}
+
+/// A setting out of range takes the install or upgrade back; there is nobody to answer an error to.
+fn apply(args: Option<InitArgs>) {
+    if let Some(args) = args
+        && let Err(e) = state::store(|s| s.apply(&args))
+    {
+        ic_cdk::api::trap(e.to_string());
+    }
+}
+
+/// Loads the graphs that have an open handle. One that fails is told in the log and loads at its next use, or fails
+/// there with its reason.
+async fn reload() {
+    let open: Vec<u64> = state::store(|s| s.graphs().filter_map(|g| g.ok().map(|g| g.graph)).collect());
+    for graph in open {
+        if let Err(e) = contained::call(api::internal::LOAD, graph).await {
+            ic_cdk::api::debug_print(format!("graph {graph} did not come back after the upgrade: {e}"));
+        }
+    }
+    api::graphs::refresh_pins();
+}

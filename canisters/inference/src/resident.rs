@@ -1,0 +1,73 @@
+//! The graphs in the heap: a cache of the registry, by content.
+//!
+//! A graph is keyed by the sha256 of its file, so it can be stale but never wrong, and two versions of the same bytes
+//! share one. Graphs with an open handle are pinned; the others leave, least recently used first, when memory is short.
+
+use std::collections::BTreeSet;
+
+use ic_nn_engine::Graph;
+
+/// sha256 of a model file.
+pub(crate) type Hash = [u8; 32];
+
+struct Resident {
+    hash: Hash,
+    graph: Graph,
+    pinned: bool,
+}
+
+/// Resident graphs, least recently used first.
+pub(crate) struct Residents(Vec<Resident>);
+
+impl Residents {
+    pub(crate) const fn new() -> Self {
+        Residents(Vec::new())
+    }
+
+    /// The graph of that content, which becomes the most recently used.
+    pub(crate) fn get(&mut self, hash: &Hash) -> Option<&mut Graph> {
+        let at = self.0.iter().position(|r| r.hash == *hash)?;
+        self.0[at..].rotate_left(1);
+        self.0.last_mut().map(|r| &mut r.graph)
+    }
+
+    /// Whether the graph of that content is here.
+    pub(crate) fn has(&self, hash: &Hash) -> bool {
+        self.0.iter().any(|r| r.hash == *hash)
+    }
+
+    /// Takes a graph in, in the place of an older one of the same content.
+    pub(crate) fn insert(&mut self, hash: Hash, graph: Graph) {
+        let pinned = self.0.iter().any(|r| r.hash == hash && r.pinned);
+        self.0.retain(|r| r.hash != hash);
+        self.0.push(Resident { hash, graph, pinned });
+    }
+
+    /// Pins the graphs whose content is in `hashes` and no others.
+    pub(crate) fn pin(&mut self, hashes: &BTreeSet<Hash>) {
+        for resident in &mut self.0 {
+            resident.pinned = hashes.contains(&resident.hash);
+        }
+    }
+
+    /// Drops the graph of that content unless it is pinned.
+    pub(crate) fn drop_unpinned(&mut self, hash: &Hash) {
+        self.0.retain(|r| r.pinned || r.hash != *hash);
+    }
+
+    /// Drops the least recently used graph that is neither pinned nor `keep`; whether there was one.
+    pub(crate) fn evict(&mut self, keep: &Hash) -> bool {
+        match self.0.iter().position(|r| !r.pinned && r.hash != *keep) {
+            Some(at) => {
+                self.0.remove(at);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Graphs that are resident.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
