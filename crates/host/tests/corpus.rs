@@ -21,7 +21,7 @@ impl Recorded for Host {
 
 fn replay(suite: &str) {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/replica");
-    corpus::replay(&fixtures, suite, &|| Box::new(Host::new()));
+    corpus::replay(&fixtures, suite, &|| Box::new(Host::new().expect("a host")));
 }
 
 macro_rules! suites {

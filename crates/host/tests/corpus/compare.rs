@@ -54,7 +54,7 @@ fn reply(step: &Step, bytes: &[u8]) -> Option<String> {
     }
     let recorded = step.reply_hex.as_ref()?;
     (hex::encode(bytes) != *recorded)
-        .then(|| format!("reply {}, expected {}", readable(bytes), readable(&hex::decode(recorded).ok()?).as_str()))
+        .then(|| format!("reply {}, expected {}", readable(bytes), readable(&hex::decode(recorded).unwrap_or_default())))
 }
 
 /// Little-endian numbers where the bytes divide into such.
