@@ -54,7 +54,7 @@ mod table;
 mod uploads;
 mod versions;
 
-pub use commit::{Commit, Verified};
+pub use commit::{Commit, VERIFY_BYTES_PER_MESSAGE, Verified};
 pub use error::{
     AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
     UploadError,

@@ -23,9 +23,9 @@ use crate::store::Store;
 /// Most admins: each is up to 30 bytes of a cell that every new id rewrites; 100 keep it under a page of 4 KiB.
 pub const MAX_ADMINS: usize = 100;
 
-/// 512 MiB. A commit reads and hashes the file within one update message, of 40 B instructions and 2 GiB of stable
-/// memory access, and holds it in a heap of 4 GiB beside its tensors and the copies packed for the kernels, each about
-/// as large as the file: 3 × 512 MiB are half of what wasm_memory_limit (3 GiB) grants.
+/// 512 MiB. A commit hashes the file in two messages ([`VERIFY_BYTES_PER_MESSAGE`](crate::VERIFY_BYTES_PER_MESSAGE)) and
+/// loads it in one, which may touch 2 GiB of stable memory. The heap holds the file beside its tensors and the copies
+/// packed for the kernels, each about as large: 3 × 512 MiB are half of what wasm_memory_limit (3 GiB) grants.
 const DEFAULT_MAX_MODEL_BYTES: u64 = 512 << 20;
 /// 64 GiB: an eighth of the 500 GiB that stable memory can have.
 const DEFAULT_MAX_TOTAL_BYTES: u64 = 64 << 30;
