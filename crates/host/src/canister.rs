@@ -58,7 +58,7 @@ pub(crate) struct Canister {
     pub history_total: u64,
     pub chunks: BTreeMap<[u8; 32], Vec<u8>>,
     pub next_turn: Turn,
-    pub inputs: VecDeque<Input>,
+    pub inputs: Inputs,
     pub contexts: BTreeMap<u64, CallContext>,
     pub callbacks: BTreeMap<u64, Callback>,
     /// Who asked for the canister to stop and waits.
@@ -106,6 +106,40 @@ pub(crate) enum Origin {
 pub(crate) enum Input {
     Call(Call),
     Answer { callback: u64, answer: Answered },
+}
+
+/// Inputs by sender. The senders take turns; what one sent stays in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inputs {
+    turns: VecDeque<Principal>,
+    waiting: BTreeMap<Principal, VecDeque<Input>>,
+}
+
+impl Inputs {
+    /// Adds what `from` sent; users are the management canister here.
+    pub fn push(&mut self, from: Principal, input: Input) {
+        let queue = self.waiting.entry(from).or_default();
+        if queue.is_empty() {
+            self.turns.push_back(from);
+        }
+        queue.push_back(input);
+    }
+
+    /// Takes the next.
+    pub fn pop(&mut self) -> Option<Input> {
+        let from = self.turns.pop_front()?;
+        let queue = self.waiting.get_mut(&from)?;
+        let input = queue.pop_front();
+        if !queue.is_empty() {
+            self.turns.push_back(from);
+        }
+        input
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
 }
 
 /// A call to a method.
@@ -161,7 +195,7 @@ impl Canister {
             id,
             settings,
             balance,
-            version: 0,
+            version: 1,
             status: Status::Running,
             code: None,
             log: Log::default(),
@@ -171,7 +205,7 @@ impl Canister {
             history_total: 0,
             chunks: BTreeMap::new(),
             next_turn: Turn::default(),
-            inputs: VecDeque::new(),
+            inputs: Inputs::default(),
             contexts: BTreeMap::new(),
             callbacks: BTreeMap::new(),
             stop_waiters: Vec::new(),

@@ -58,6 +58,7 @@ impl Compiler {
         config
             .cranelift_nan_canonicalization(true)
             .max_wasm_stack(WASM_STACK)
+            .async_stack_size(THREAD_STACK)
             .with_host_memory(Arc::new(Creator))
             .memory_reservation(ADDRESSABLE as u64)
             .memory_may_move(false)

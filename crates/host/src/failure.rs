@@ -186,7 +186,7 @@ impl Failure {
         let text = match self {
             Self::Trap(text) => text,
             Self::CalledTrap(text) => text.as_str(),
-            _ => return Some(format!("[TRAP]: {self}").into_bytes()),
+            _ => return None,
         };
         Some(format!("[TRAP]: {text}").into_bytes())
     }

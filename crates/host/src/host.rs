@@ -117,6 +117,15 @@ impl Host {
         HostBuilder::default()
     }
 
+    /// A host of the default schedule and cache.
+    ///
+    /// # Errors
+    ///
+    /// As [`HostBuilder::build`].
+    pub fn new() -> Result<Self, HostError> {
+        Self::builder().build()
+    }
+
     pub(crate) fn with(world: World) -> Self {
         Self { world: Mutex::new(world), last: Mutex::default() }
     }
@@ -165,6 +174,29 @@ impl Host {
         visible.then(|| section.bytes.clone())
     }
 
+    /// A new canister with exactly these cycles.
+    pub fn create_with_cycles(&self, sender: Principal, settings: CanisterSettings, cycles: u128) -> Canister {
+        let mut world = self.world();
+        let id = world.fresh_canister_id();
+        let mut made = settings::default(vec![sender]);
+        // Settings of this type are never out of range.
+        let _ = made.apply(&settings_args(settings));
+        world.canisters.insert(id, State::new(id, made, cycles));
+        drop(world);
+        self.tick();
+        self.tick();
+        id
+    }
+
+    /// Takes a canister's code and memories away.
+    ///
+    /// # Errors
+    ///
+    /// What `uninstall_code` rejects.
+    pub fn uninstall(&self, canister: Canister, sender: Principal) -> Result<(), Reject> {
+        self.about(canister, sender, "uninstall_code")
+    }
+
     /// Calls the management canister as a user.
     ///
     /// # Errors
@@ -184,7 +216,7 @@ impl Host {
         self.manage_with(sender, method, &args::CanisterId { canister_id: canister }).map(|_| ())
     }
 
-    fn install_chunks(&self, canister: Canister, sender: Principal, install: args::InstallCode) -> Result<(), Reject> {
+    fn install_chunks(&self, canister: Canister, sender: Principal, install: args::UserInstall) -> Result<(), Reject> {
         let mut hashes = Vec::new();
         for chunk in install.wasm_module.chunks(limits::CHUNK_BYTES) {
             let upload = args::UploadChunk { canister_id: canister, chunk: chunk.to_vec().into() };
@@ -192,7 +224,11 @@ impl Host {
             hashes.push(args::ChunkHash { hash: Sha256::digest(chunk).to_vec().into() });
         }
         let chunked = args::InstallChunked {
-            mode: install.mode,
+            mode: match install.mode {
+                args::UserMode::Install => args::Mode::Install,
+                args::UserMode::Reinstall => args::Mode::Reinstall,
+                args::UserMode::Upgrade => args::Mode::Upgrade(None),
+            },
             target_canister: canister,
             store_canister: None,
             chunk_hashes_list: hashes,
@@ -231,16 +267,7 @@ impl Replica for Host {
     }
 
     fn create_canister(&self, sender: Principal, settings: CanisterSettings) -> Canister {
-        let mut world = self.world();
-        let id = world.fresh_canister_id();
-        let mut made = settings::default(vec![sender]);
-        // Settings of this type are never out of range.
-        let _ = made.apply(&settings_args(settings));
-        world.canisters.insert(id, State::new(id, made, crate::management::DEFAULT_CYCLES));
-        drop(world);
-        self.tick();
-        self.tick();
-        id
+        self.create_with_cycles(sender, settings, crate::management::DEFAULT_CYCLES)
     }
 
     fn install(
@@ -251,16 +278,15 @@ impl Replica for Host {
         wasm: &[u8],
         arg: &[u8],
     ) -> Result<(), Reject> {
-        let install = args::InstallCode {
+        let install = args::UserInstall {
             mode: match mode {
-                InstallMode::Install => args::Mode::Install,
-                InstallMode::Reinstall => args::Mode::Reinstall,
-                InstallMode::Upgrade => args::Mode::Upgrade(None),
+                InstallMode::Install => args::UserMode::Install,
+                InstallMode::Reinstall => args::UserMode::Reinstall,
+                InstallMode::Upgrade => args::UserMode::Upgrade,
             },
             canister_id: canister,
             wasm_module: ByteBuf::from(wasm),
             arg: ByteBuf::from(arg),
-            sender_canister_version: None,
         };
         let encoded = Encode!(&install).map_err(|error| reject(402, error.to_string()))?;
         if fees::envelope(sender, "install_code", &encoded) + 32 > limits::INGRESS_BYTES {

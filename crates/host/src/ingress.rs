@@ -39,7 +39,10 @@ impl World {
             return Err(Reject { error_code: "HTTP400".into(), ..reject(200, text) });
         }
         let payer = if target == Principal::management_canister() {
-            bytes -= CANISTER_ID_BYTES;
+            bytes = match method {
+                "update_settings" => arg.len() as u64,
+                _ => bytes - CANISTER_ID_BYTES,
+            };
             self.admit_for_subnet(sender, method, arg)?
         } else {
             self.admit(target, sender, method, arg)?;

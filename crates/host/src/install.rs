@@ -30,6 +30,9 @@ pub(crate) struct Install<'a> {
     pub arg: &'a [u8],
 }
 
+/// Instructions charged for each byte of a module that is refused.
+const INVALID_BYTE: u64 = 6_000;
+
 /// An install under way.
 struct Attempt<'a> {
     install: &'a Install<'a>,
@@ -50,38 +53,44 @@ impl World {
     pub fn install(&mut self, install: &Install<'_>) -> Result<u64, Reject> {
         let id = install.canister;
         let occupied = self.canister(id)?.code.is_some();
-        match install.mode {
+        let refusal = match install.mode {
             InstallMode::Install if occupied => {
-                return Err(reject(514, format!(
+                Some(reject(514, format!(
                     "Canister {id} cannot be installed because the canister is not empty. Try installing with \
                      mode='reinstall' instead.\nCheck that you want to overwrite the canister and, if so, use \
                      mode='reinstall'. See documentation: https://internetcomputer.org/docs/current/references/\
                      execution-errors#canister-not-empty"
-                )));
+                )))
             }
-            InstallMode::Upgrade if !occupied => return Err(Failure::NoModule.reject(id)),
-            _ => {}
-        }
-        let code = self.compiler.compile(install.wasm);
-        let (time, schedule) = (self.time, self.schedule);
-        let compile = match &code {
-            Ok(code) if self.compiled.insert(code.facts().hash) => code.facts().compile_charge,
-            Ok(code) => code.facts().compile_charge / 100,
-            Err(_) => 0,
+            InstallMode::Upgrade if !occupied => Some(Failure::NoModule.reject(id)),
+            _ => None,
         };
-        let canister = self.canister(id)?;
+        if let Some(refusal) = refusal {
+            let canister = self.canister(id)?;
+            canister.balance = canister.balance.saturating_sub(fees::EXECUTION);
+            return Err(refusal);
+        }
+        let time = self.time;
+        let Some(canister) = self.canisters.get_mut(&id) else { return Ok(0) };
         let mut attempt = Attempt {
             install,
             time,
-            instructions: compile,
+            instructions: 0,
             log: Vec::new(),
             effects: Vec::new(),
             balance: canister.balance,
         };
-        let installed = code.and_then(|code| {
-            check_limit(canister, &code)?;
-            attempt.run(canister, &code, schedule)
-        });
+        let compile = || {
+            let code = self.compiler.compile(install.wasm);
+            let charge = match &code {
+                Ok(code) if self.compiled.insert(code.facts().hash) => code.facts().compile_charge,
+                Ok(code) => code.facts().compile_charge / 100,
+                Err(Failure::InvalidModule(_)) => install.wasm.len() as u64 * INVALID_BYTE,
+                Err(_) => 0,
+            };
+            (code, charge)
+        };
+        let installed = attempt.run(canister, compile, self.schedule);
         let instructions = attempt.instructions;
         let cost = fees::execution(instructions);
         canister.balance = match &installed {
@@ -126,7 +135,7 @@ impl Attempt<'_> {
     fn run(
         &mut self,
         canister: &mut Canister,
-        code: &Arc<Code>,
+        compile: impl FnOnce() -> (Result<Arc<Code>, Failure>, u64),
         schedule: wasm::CostSchedule,
     ) -> Result<Executor, Failure> {
         let upgrade = self.install.mode == InstallMode::Upgrade;
@@ -140,9 +149,13 @@ impl Attempt<'_> {
             }
             stable = old.executor.take_stable();
         }
+        let (code, charge) = compile();
+        self.instructions += charge;
+        let code = code.and_then(|code| check_limit(canister, &code).and(Ok(code)));
         let idle = Message::idle(canister.facts(self.time, self.balance));
         let mut stable = Some(stable);
-        let result = match Executor::new(code, schedule, &mut stable, idle) {
+        let made = code.and_then(|code| Executor::new(&code, schedule, &mut stable, idle));
+        let result = match made {
             Ok(mut executor) => match self.after(canister, &mut executor) {
                 Ok(dirty) => {
                     executor.commit(&dirty)?;

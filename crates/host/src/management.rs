@@ -61,8 +61,7 @@ pub(crate) fn nat(value: &Nat) -> Result<u128, Reject> {
 impl World {
     /// Executes a call to the subnet and sees to its answer.
     pub fn execute_subnet_call(&mut self, mut call: Call) {
-        let origin = call.origin;
-        let cycles = call.cycles;
+        let (origin, cycles) = (call.origin, call.cycles);
         let answer = match self.manage(&call) {
             Ok(Done::Now(reply, refund)) => Answered { result: Ok(reply), refund },
             Ok(Done::NextRound) => {
@@ -78,7 +77,7 @@ impl World {
             }
             Err(refusal) => Answered { result: Err(refusal), refund: cycles },
         };
-        self.respond(origin, answer);
+        self.respond(origin, Principal::management_canister(), answer);
     }
 
     fn manage(&mut self, call: &Call) -> Result<Done, Reject> {
@@ -263,7 +262,7 @@ impl World {
         let waiters = std::mem::take(&mut canister.stop_waiters);
         for waiter in waiters {
             let text = "Canister stop request was cancelled";
-            self.respond(waiter, Answered { result: Err(reject(511, text)), refund: 0 });
+            self.respond(waiter, Principal::management_canister(), Answered { result: Err(reject(511, text)), refund: 0 });
         }
         Ok(())
     }
@@ -294,6 +293,7 @@ impl World {
 
     fn uninstall(&mut self, call: &Call) -> Result<(), Reject> {
         let canister = self.with_controlled(call)?;
+        let id = canister.id;
         canister.code = None;
         canister.timer = 0;
         canister.certified_data.clear();
@@ -305,7 +305,7 @@ impl World {
         let contexts = std::mem::take(&mut canister.contexts);
         for context in contexts.into_values().filter(|context| !context.answered) {
             let gone = reject(537, "Canister has been uninstalled");
-            self.respond(context.origin, Answered { result: Err(gone), refund: context.available });
+            self.respond(context.origin, id, Answered { result: Err(gone), refund: context.available });
         }
         Ok(())
     }

@@ -14,6 +14,12 @@ use crate::subnet::{fees, limits};
 use crate::sysapi::Mode;
 use crate::world::World;
 
+/// Nanoseconds of a second, the grain of deadlines.
+const SECOND: u64 = 1_000_000_000;
+
+/// Bytes a reject is longer than its text.
+const REJECT_CODE_BYTES: usize = 1;
+
 impl World {
     /// Runs a method for a call.
     pub fn run_call(&mut self, id: Principal, call: Call) {
@@ -23,7 +29,7 @@ impl World {
             Err((refusal, cost)) => {
                 canister.balance = canister.balance.saturating_sub(cost);
                 self.spend(call.root, cost);
-                self.respond(call.origin, Answered { result: Err(refusal), refund: call.cycles });
+                self.respond(call.origin, id, Answered { result: Err(refusal), refund: call.cycles });
                 return;
             }
         };
@@ -93,7 +99,7 @@ impl World {
         let text = answer.result.as_ref().err().map(Reject::for_canister);
         let bytes = match (&answer.result, &text) {
             (Ok(reply), _) => reply.len(),
-            (_, text) => text.as_ref().map_or(0, String::len),
+            (_, text) => REJECT_CODE_BYTES + text.as_ref().map_or(0, String::len),
         };
         let transmission = fees::CALL_BYTE * bytes as u128;
         canister.balance += answer.refund + fees::response() - transmission;
@@ -189,7 +195,6 @@ impl World {
         };
         let instructions = ran.instructions + ran.page_instructions;
         let cost = fees::execution(instructions);
-        context.instructions += instructions;
         let is_callback = !matches!(ran.message.mode, Mode::Update | Mode::ReplicatedQuery | Mode::SystemTask);
         let mut effects = ran.message.effects;
         for line in std::mem::take(&mut effects.log) {
@@ -210,7 +215,8 @@ impl World {
             return Some(failure);
         }
         canister.balance = ran.message.canister.balance + prepaid - cost;
-        canister.version += u64::from(!is_callback);
+        context.instructions += instructions;
+        canister.version += 1;
         context.available -= effects.accepted;
         let calls = std::mem::take(&mut effects.calls);
         apply(canister, &mut effects);
@@ -223,7 +229,7 @@ impl World {
                 Answer::Reject(text) => Err(reject(406, text)),
             };
             let refund = std::mem::take(&mut context.available);
-            self.respond(context.origin, Answered { result, refund });
+            self.respond(context.origin, id, Answered { result, refund });
         }
         None
     }
@@ -244,7 +250,7 @@ impl World {
                     on_cleanup: draft.on_cleanup,
                 },
             );
-            let deadline = draft.timeout.map(|seconds| self.time + u64::from(seconds) * 1_000_000_000);
+            let deadline = draft.timeout.map(|seconds| (self.time / SECOND + u64::from(seconds)) * SECOND);
             self.spend(context.root, fees::request(draft.method.len(), draft.payload.len()));
             let call = Call {
                 origin: Origin::Canister { id, callback },
@@ -271,7 +277,7 @@ impl World {
             let refusal = failure
                 .unwrap_or_else(|| reject(506, format!("Canister {id} did not reply to the call")));
             let refund = std::mem::take(&mut context.available);
-            self.respond(context.origin, Answered { result: Err(refusal), refund });
+            self.respond(context.origin, id, Answered { result: Err(refusal), refund });
         }
     }
 }

@@ -18,5 +18,5 @@ pub(crate) const ROOT_KEY: [u8; 133] = {
     key
 };
 
-/// Rounds begin at this time, in nanoseconds since 1970: 2021-05-06T19:17:10Z.
-pub(crate) const GENESIS: u64 = 1_620_328_630_000_000_000;
+/// The first round follows this time, in nanoseconds since 1970: 2021-05-06T19:17:10Z and one round, as PocketIC does.
+pub(crate) const GENESIS: u64 = 1_620_328_630_000_000_001;

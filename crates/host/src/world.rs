@@ -18,7 +18,10 @@ use crate::subnet::{self, fees, limits};
 use crate::wasm::CostSchedule;
 
 /// Instructions after which a round takes no further message.
-const ROUND_INSTRUCTIONS: u64 = 2 * limits::SLICE;
+const ROUND_INSTRUCTIONS: u64 = limits::SLICE;
+/// Counted against a round for every message, and for every canister each time its messages have had their turn.
+const MESSAGE_OVERHEAD: u64 = 2_000_000;
+const CANISTER_OVERHEAD: u64 = 8_000_000;
 
 /// The host's state.
 pub(crate) struct World {
@@ -37,6 +40,8 @@ pub(crate) struct World {
     pub subnet_calls: VecDeque<Call>,
     /// Calls to the subnet that are answered in the next round.
     pub deferred: VecDeque<Call>,
+    /// What was sent in this turn: to whom, from whom.
+    pub outbox: Vec<(Principal, Principal, Input)>,
     pub answers: HashMap<CallId, Result<Vec<u8>, Reject>>,
     pub costs: BTreeMap<CallId, CallCost>,
     /// Instructions executed in this round.
@@ -60,7 +65,7 @@ impl World {
             schedule,
             canisters: BTreeMap::new(),
             time: subnet::GENESIS,
-            time_moved: true,
+            time_moved: false,
             next_call: 0,
             next_canister: 0,
             compiled: HashSet::new(),
@@ -68,6 +73,7 @@ impl World {
             ingress: VecDeque::new(),
             subnet_calls: VecDeque::new(),
             deferred: VecDeque::new(),
+            outbox: Vec::new(),
             answers: HashMap::new(),
             costs: BTreeMap::new(),
             round_instructions: 0,
@@ -99,6 +105,7 @@ impl World {
         self.ingress.is_empty()
             && self.subnet_calls.is_empty()
             && self.deferred.is_empty()
+            && self.outbox.is_empty()
             && self.canisters.values().all(|canister| canister.inputs.is_empty() && canister.contexts.is_empty())
     }
 
@@ -112,19 +119,21 @@ impl World {
         self.subnet_calls.extend(std::mem::take(&mut self.deferred));
         self.execute_subnet_calls();
         self.start_tasks();
-        loop {
+        while self.round_instructions <= ROUND_INSTRUCTIONS {
             let waiting = self.ids(|canister| !canister.inputs.is_empty());
-            if waiting.is_empty() && self.subnet_calls.is_empty() {
+            if waiting.is_empty() && self.subnet_calls.is_empty() && self.outbox.is_empty() {
                 break;
             }
             for id in waiting {
-                while self.round_instructions < ROUND_INSTRUCTIONS && self.execute_next(id) {}
+                while self.round_instructions <= ROUND_INSTRUCTIONS && self.execute_next(id) {
+                    self.round_instructions += MESSAGE_OVERHEAD;
+                }
+                self.round_instructions += CANISTER_OVERHEAD;
             }
+            self.deliver();
             self.execute_subnet_calls();
-            if self.round_instructions >= ROUND_INSTRUCTIONS {
-                break;
-            }
         }
+        self.deliver();
         self.finish_stopping();
     }
 
@@ -143,10 +152,10 @@ impl World {
             if ingress.target == Principal::management_canister() {
                 self.subnet_calls.push_back(ingress.call);
             } else if let Some(canister) = self.canisters.get_mut(&ingress.target) {
-                canister.inputs.push_back(Input::Call(ingress.call));
+                canister.inputs.push(Principal::management_canister(), Input::Call(ingress.call));
             } else {
                 let gone = reject(301, format!("Canister {} not found", ingress.target));
-                self.respond(ingress.call.origin, Answered { result: Err(gone), refund: 0 });
+                self.respond(ingress.call.origin, ingress.target, Answered { result: Err(gone), refund: 0 });
             }
         }
     }
@@ -190,9 +199,37 @@ impl World {
         }
     }
 
+    /// Puts what the last turn sent in front of its receivers.
+    fn deliver(&mut self) {
+        for (to, from, input) in std::mem::take(&mut self.outbox) {
+            match input {
+                Input::Call(call) => self.deliver_call(to, from, call),
+                answer => {
+                    if let Some(canister) = self.canisters.get_mut(&to) {
+                        canister.inputs.push(from, answer);
+                    }
+                }
+            }
+        }
+    }
+
+    fn deliver_call(&mut self, to: Principal, from: Principal, call: Call) {
+        let refusal = match self.canisters.get_mut(&to) {
+            None => reject(301, format!("No route to canister {to}")),
+            Some(canister) if canister.status == Status::Stopped => {
+                reject(508, format!("Canister {to} is stopped"))
+            }
+            Some(canister) if canister.status == Status::Stopping => {
+                reject(509, format!("Canister {to} is not running"))
+            }
+            Some(canister) => return canister.inputs.push(from, Input::Call(call)),
+        };
+        self.respond(call.origin, to, Answered { result: Err(refusal), refund: call.cycles });
+    }
+
     /// Executes the next input of a canister; false where there is none.
     fn execute_next(&mut self, id: Principal) -> bool {
-        let input = self.canisters.get_mut(&id).and_then(|canister| canister.inputs.pop_front());
+        let input = self.canisters.get_mut(&id).and_then(|canister| canister.inputs.pop());
         match input {
             Some(Input::Call(call)) => self.run_call(id, call),
             Some(Input::Answer { callback, answer }) => self.run_callback(id, callback, answer),
@@ -209,22 +246,23 @@ impl World {
                 canister.status = Status::Stopped;
                 canister.version += 1;
                 for waiter in std::mem::take(&mut canister.stop_waiters) {
-                    self.respond(waiter, Answered { result: Ok(crate::management::nothing()), refund: 0 });
+                    self.respond(waiter, Principal::management_canister(), Answered {
+                        result: Ok(crate::management::nothing()),
+                        refund: 0,
+                    });
                 }
             }
         }
     }
 
-    /// Sends an answer to whoever waits for it.
-    pub fn respond(&mut self, origin: Origin, answer: Answered) {
+    /// Sends an answer of `from` to whoever waits for it.
+    pub fn respond(&mut self, origin: Origin, from: Principal, answer: Answered) {
         match origin {
             Origin::Ingress(call) => {
                 self.answers.insert(call, answer.result);
             }
             Origin::Canister { id, callback } => {
-                if let Some(canister) = self.canisters.get_mut(&id) {
-                    canister.inputs.push_back(Input::Answer { callback, answer });
-                }
+                self.outbox.push((id, from, Input::Answer { callback, answer }));
             }
             Origin::Task => {}
         }
@@ -234,22 +272,9 @@ impl World {
     pub fn send(&mut self, callee: Principal, call: Call) {
         if callee == Principal::management_canister() {
             self.subnet_calls.push_back(call);
-            return;
+        } else {
+            self.outbox.push((callee, call.caller, Input::Call(call)));
         }
-        let refusal = match self.canisters.get_mut(&callee) {
-            None => reject(301, format!("No route to canister {callee}")),
-            Some(canister) if canister.status == Status::Stopped => {
-                reject(508, format!("Canister {callee} is stopped"))
-            }
-            Some(canister) if canister.status == Status::Stopping => {
-                reject(509, format!("Canister {callee} is not running"))
-            }
-            Some(canister) => {
-                canister.inputs.push_back(Input::Call(call));
-                return;
-            }
-        };
-        self.respond(call.origin, Answered { result: Err(refusal), refund: call.cycles });
     }
 
     /// Books cycles to an ingress call.

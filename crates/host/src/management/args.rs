@@ -37,7 +37,6 @@ pub(crate) struct Settings {
     pub reserved_cycles_limit: Option<Nat>,
     pub log_visibility: Option<LogVisibility>,
     pub wasm_memory_limit: Option<Nat>,
-    pub wasm_memory_threshold: Option<Nat>,
     pub environment_variables: Option<Vec<Variable>>,
 }
 
@@ -95,6 +94,25 @@ pub(crate) struct InstallCode {
     pub wasm_module: ByteBuf,
     pub arg: ByteBuf,
     pub sender_canister_version: Option<u64>,
+}
+
+/// [`InstallCode`] as users send it: what is not said is left out, which the fee by the byte shows.
+#[derive(CandidType, Clone, Debug)]
+pub(crate) struct UserInstall {
+    pub mode: UserMode,
+    pub canister_id: Principal,
+    pub wasm_module: ByteBuf,
+    pub arg: ByteBuf,
+}
+
+#[derive(CandidType, Serialize, Clone, Copy, Debug)]
+pub(crate) enum UserMode {
+    #[serde(rename = "install")]
+    Install,
+    #[serde(rename = "reinstall")]
+    Reinstall,
+    #[serde(rename = "upgrade")]
+    Upgrade,
 }
 
 #[derive(CandidType, Deserialize, Clone, Debug)]
@@ -175,16 +193,4 @@ pub(crate) struct QueryStats {
     pub num_instructions_total: Nat,
     pub request_payload_bytes_total: Nat,
     pub response_payload_bytes_total: Nat,
-}
-
-#[derive(CandidType, Clone, Debug)]
-pub(crate) struct LogReply {
-    pub canister_log_records: Vec<LogRecord>,
-}
-
-#[derive(CandidType, Clone, Debug)]
-pub(crate) struct LogRecord {
-    pub idx: u64,
-    pub timestamp_nanos: u64,
-    pub content: ByteBuf,
 }

@@ -41,7 +41,7 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         let what = "ic0.call_data_append";
         let source = super::range(what, from as u32, size as u32, heap.len()).map_err(fail)?;
         if let Some(draft) = &mut ctx.message.effects.draft {
-            if (draft.payload.len() + source.len()) as u64 > REQUEST_BYTES {
+            if (draft.method.len() + draft.payload.len() + source.len()) as u64 > REQUEST_BYTES {
                 return Err(fail(too_long(draft, source.len())));
             }
             draft.payload.extend_from_slice(&heap[source]);

@@ -4,7 +4,10 @@
 //! nothing.
 
 use thiserror::Error;
-use wasmparser::{BinaryReaderError, Parser, Payload, TypeRef, ValType, Validator, WasmFeatures};
+use wasmparser::{
+    BinaryReaderError, ElementItems, ElementKind, Operator, Parser, Payload, TypeRef, ValType, Validator,
+    WasmFeatures,
+};
 
 use super::custom::{self, CustomSection};
 use super::exports::Exports;
@@ -224,5 +227,26 @@ fn check_engine(module: &Sections<'_>) -> Result<(), InvalidModule> {
             )));
         }
     }
-    Ok(())
+    check_elements(module).map_err(InvalidModule::decoding)?
+}
+
+/// Active elements, whose offsets are constants, fit in the table.
+fn check_elements(module: &Sections<'_>) -> Result<Result<(), InvalidModule>, BinaryReaderError> {
+    let Some(elements) = module.elements.clone() else { return Ok(Ok(())) };
+    let table = module.tables.first().map_or(0, |table| table.initial);
+    for element in elements {
+        let element = element?;
+        let ElementKind::Active { offset_expr, .. } = element.kind else { continue };
+        let count = match element.items {
+            ElementItems::Functions(items) => items.count(),
+            ElementItems::Expressions(_, items) => items.count(),
+        };
+        if let Operator::I32Const { value } = offset_expr.get_operators_reader().read()?
+            && u64::from(value as u32) + u64::from(count) > table
+        {
+            let trap = "wasm trap: undefined element: out of bounds table access";
+            return Ok(Err(InvalidModule::Engine(trap.into())));
+        }
+    }
+    Ok(Ok(()))
 }
