@@ -1,17 +1,13 @@
 //! Chunked uploads, and the commit that turns one into a version.
 
 use ic_cdk::{query, update};
-use ic_nn_store::Commit;
+use ic_nn_store::{Commit, VERIFY_BYTES_PER_MESSAGE};
 use ic_nn_types::{ChunkRequest, Error, ModelVersion, UploadSpec, UploadStatus};
 
 use super::internal;
 use crate::authority::Admin;
 use crate::wire::Arg;
 use crate::{contained, state};
-
-/// Bytes hashed in one message: an update may touch 2 GiB of stable memory and run 40 B instructions, and sha256 takes
-/// some 20 instructions a byte.
-const HASHED_PER_MESSAGE: u64 = 1 << 30;
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<UploadSpec>")]
 pub(super) fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, Error> {
@@ -52,7 +48,7 @@ pub(super) async fn upload_commit(upload: Arg<u64>) -> Result<ModelVersion, Erro
     let upload = upload?;
     let mut commit = UnderWay(state::store(|s| s.begin_commit(upload, admin.caller()))?);
     let verified = loop {
-        if let Some(verified) = state::store(|s| s.verify(&mut commit.0, HASHED_PER_MESSAGE))? {
+        if let Some(verified) = state::store(|s| s.verify(&mut commit.0, VERIFY_BYTES_PER_MESSAGE))? {
             break verified;
         }
         contained::call(internal::BREATHE, 0).await?;
