@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use candid::Principal;
+use sha2::{Digest, Sha256};
 
 use crate::executor::Executor;
 use crate::log::Log;
@@ -55,7 +56,6 @@ pub(crate) struct Canister {
     pub certified_data: Vec<u8>,
     /// Bytes of each event of the canister's history.
     pub history: VecDeque<u64>,
-    pub history_total: u64,
     pub chunks: BTreeMap<[u8; 32], Vec<u8>>,
     pub next_turn: Turn,
     pub inputs: Inputs,
@@ -195,14 +195,13 @@ impl Canister {
             id,
             settings,
             balance,
-            version: 1,
+            version: 0,
             status: Status::Running,
             code: None,
             log: Log::default(),
             timer: 0,
             certified_data: Vec::new(),
             history: VecDeque::new(),
-            history_total: 0,
             chunks: BTreeMap::new(),
             next_turn: Turn::default(),
             inputs: Inputs::default(),
@@ -219,7 +218,6 @@ impl Canister {
     pub fn remember(&mut self, names_controllers: bool) {
         let named = if names_controllers { self.settings.controllers.len() as u64 } else { 0 };
         self.history.push_back(HISTORY_EVENT + named * HISTORY_CONTROLLER);
-        self.history_total += 1;
         if self.history.len() > HISTORY_EVENTS {
             self.history.pop_front();
         }
@@ -229,6 +227,21 @@ impl Canister {
     pub fn fresh_id(&mut self) -> u64 {
         self.next_id += 1;
         self.next_id
+    }
+
+    /// The last number [`Canister::fresh_id`] gave.
+    pub fn last_id(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Goes on with the numbers after this one.
+    pub fn skip_ids(&mut self, last: u64) {
+        self.next_id = last;
+    }
+
+    /// Fills the chunk store.
+    pub fn set_chunks(&mut self, chunks: Vec<Vec<u8>>) {
+        self.chunks = chunks.into_iter().map(|chunk| (Sha256::digest(&chunk).into(), chunk)).collect();
     }
 
     /// Whether `who` controls it.

@@ -84,7 +84,10 @@ impl Compiler {
         {
             return self.code(&module, facts);
         }
-        let prepared = wasm::prepare(wasm).map_err(Failure::InvalidModule)?;
+        let prepared = wasm::prepare(wasm).map_err(|error| match error {
+            wasm::InvalidModule::Engine(_) => Failure::Engine(error.to_string()),
+            _ => Failure::InvalidModule(error),
+        })?;
         let module = Module::new(&self.engine, &prepared.binary)
             .map_err(|error| Failure::Engine(format!("Failed to compile module: {error:#}")))?;
         let facts = Facts::new(hash, prepared);

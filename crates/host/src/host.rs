@@ -100,14 +100,31 @@ impl HostBuilder {
     ///
     /// An unknown schedule, or a machine wasmtime has no code generator for.
     pub fn build(self) -> Result<Host, HostError> {
-        let schedule = match self.schedule {
-            Some(name) => CostSchedule::by_name(&name).ok_or(HostError::UnknownSchedule(name))?,
+        let schedule = match &self.schedule {
+            Some(name) => CostSchedule::by_name(name).ok_or_else(|| HostError::UnknownSchedule(name.clone()))?,
             None => CostSchedule::default(),
         };
-        let folder = self.cache.or_else(Cache::default_folder);
-        let compiler = Compiler::new(folder.as_deref().map(Cache::new))
-            .map_err(|error| HostError::Engine(error.to_string()))?;
-        Ok(Host::with(World::new(compiler, schedule, self.seed)))
+        Ok(Host::with(World::new(self.compiler()?, schedule, self.seed)))
+    }
+
+    /// Opens what [`Host::save`] wrote into this folder, with its schedule, seed and time; makes a new host where nothing
+    /// was saved.
+    ///
+    /// # Errors
+    ///
+    /// A folder that cannot be read or was written by another version, and those of [`HostBuilder::build`].
+    pub fn open(self, folder: impl AsRef<Path>) -> Result<Host, HostError> {
+        let compiler = self.compiler()?;
+        let folder = folder.as_ref();
+        match on_large_stack(|| World::open(folder, compiler))? {
+            Some(world) => Ok(Host::with(world)),
+            None => self.build(),
+        }
+    }
+
+    fn compiler(&self) -> Result<Compiler, HostError> {
+        let folder = self.cache.clone().or_else(Cache::default_folder);
+        Compiler::new(folder.as_deref().map(Cache::new)).map_err(|error| HostError::Engine(error.to_string()))
     }
 }
 
@@ -174,18 +191,44 @@ impl Host {
         visible.then(|| section.bytes.clone())
     }
 
-    /// A new canister with exactly these cycles.
+    /// A new canister with exactly these cycles. Settings that are named are set by `update_settings`, for its fee.
     pub fn create_with_cycles(&self, sender: Principal, settings: CanisterSettings, cycles: u128) -> Canister {
+        let id = self.create(sender, &CanisterSettings::default(), cycles);
+        if settings != CanisterSettings::default() {
+            // The sender controls the canister, which has what it costs.
+            let _ = self.update_settings(id, sender, settings);
+        }
+        id
+    }
+
+    fn create(&self, sender: Principal, settings: &CanisterSettings, cycles: u128) -> Canister {
         let mut world = self.world();
         let id = world.fresh_canister_id();
         let mut made = settings::default(vec![sender]);
         // Settings of this type are never out of range.
-        let _ = made.apply(&settings_args(settings));
+        let _ = made.apply(&settings_args(settings.clone()));
         world.canisters.insert(id, State::new(id, made, cycles));
         drop(world);
         self.tick();
-        self.tick();
         id
+    }
+
+    /// Writes the whole state into a folder, in place of what was saved there.
+    ///
+    /// # Errors
+    ///
+    /// Calls under way, or a folder that cannot be written.
+    pub fn save(&self, folder: impl AsRef<Path>) -> Result<(), HostError> {
+        self.world().save(folder.as_ref())
+    }
+
+    /// A host as it was saved in this folder; a new one where nothing was.
+    ///
+    /// # Errors
+    ///
+    /// As [`HostBuilder::open`].
+    pub fn open(folder: impl AsRef<Path>) -> Result<Self, HostError> {
+        Self::builder().open(folder)
     }
 
     /// Takes a canister's code and memories away.
@@ -267,7 +310,7 @@ impl Replica for Host {
     }
 
     fn create_canister(&self, sender: Principal, settings: CanisterSettings) -> Canister {
-        self.create_with_cycles(sender, settings, crate::management::DEFAULT_CYCLES)
+        self.create(sender, &settings, crate::management::DEFAULT_CYCLES)
     }
 
     fn install(

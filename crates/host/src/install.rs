@@ -85,8 +85,7 @@ impl World {
             let charge = match &code {
                 Ok(code) if self.compiled.insert(code.facts().hash) => code.facts().compile_charge,
                 Ok(code) => code.facts().compile_charge / 100,
-                Err(Failure::InvalidModule(_)) => install.wasm.len() as u64 * INVALID_BYTE,
-                Err(_) => 0,
+                Err(_) => install.wasm.len() as u64 * INVALID_BYTE,
             };
             (code, charge)
         };

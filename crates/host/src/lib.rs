@@ -29,6 +29,7 @@ mod query;
 mod random;
 mod replica;
 mod run;
+mod snapshot;
 mod stable;
 mod subnet;
 mod sysapi;

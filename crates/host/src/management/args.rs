@@ -34,9 +34,9 @@ pub(crate) struct Settings {
     pub compute_allocation: Option<Nat>,
     pub memory_allocation: Option<Nat>,
     pub freezing_threshold: Option<Nat>,
-    pub reserved_cycles_limit: Option<Nat>,
     pub log_visibility: Option<LogVisibility>,
     pub wasm_memory_limit: Option<Nat>,
+    pub wasm_memory_threshold: Option<Nat>,
     pub environment_variables: Option<Vec<Variable>>,
 }
 
