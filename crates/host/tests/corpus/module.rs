@@ -58,7 +58,8 @@ fn made(fixtures: &Path, comment: &str) -> Option<Vec<u8>> {
             module(format!("(func (export \"canister_query {name}\"))"))
         }
         ["custom", "sections", "of", "1", "MiB", ..] => {
-            module(format!("(@custom \"icp:public n\" \"{}\")", "x".repeat((1 << 20) + 2)))
+            let (first, second) = ("x".repeat((1 << 20) - 200), "y".repeat(201));
+            module(format!("(@custom \"icp:public n\" \"{first}\") (@custom \"icp:public m\" \"{second}\")"))
         }
         [n, "parameters"] => module(format!("(func (param{}))", " i32".repeat(n.parse().ok()?))),
         [n, "locals"] => module(format!("(func (local{}))", " i32".repeat(n.parse().ok()?))),
@@ -66,9 +67,9 @@ fn made(fixtures: &Path, comment: &str) -> Option<Vec<u8>> {
             recorded_with(fixtures, &format!("(data (i32.const 70000) \"{}\")", "b".repeat(10_000)))
         }
         ["active", "data", "of", "zeros", ..] => {
-            recorded_with(fixtures, &format!("(data (i32.const 70000) \"{}\")", "\\00".repeat(4096)))
+            recorded_with(fixtures, &format!("(data (i32.const 69632) \"{}\")", "\\00".repeat(4096)))
         }
-        ["passive", "data", ..] => recorded_with(fixtures, &format!("(data \"{}\")", "c".repeat(10_000))),
+        ["passive", "data", ..] => recorded_with(fixtures, &format!("(data \"{}\")", "b".repeat(10_000))),
         ["1", "000", "nops", ..] => recorded_with(fixtures, &format!("(func {})", "nop ".repeat(1000))),
         _ => return None,
     })

@@ -75,9 +75,13 @@ impl Step {
         }
     }
 
-    /// Who called.
+    /// Who called; where it is not recorded, methods were called anonymously and the rest by the controller.
     pub fn sender(&self) -> Principal {
-        if self.sender == "anonymous" { Principal::anonymous() } else { controller() }
+        let anonymous = match self.sender.as_str() {
+            "" => self.op == "update",
+            sender => sender == "anonymous",
+        };
+        if anonymous { Principal::anonymous() } else { controller() }
     }
 }
 

@@ -144,7 +144,12 @@ impl<'a> Walk<'a> {
     fn create(&mut self, step: &Step) -> Outcome {
         let cycles = step.cycles.unwrap_or(CYCLES);
         let canister = self.replica.create_with_cycles(controller(), settings(&step.settings), cycles);
-        assert_eq!(Some(canister), step.id, "step {}: canister ids are part of arguments that follow", step.step);
+        assert_eq!(
+            Some(canister),
+            step.id,
+            "step {}: canister ids are part of arguments that follow",
+            step.step
+        );
         self.canisters.insert(step.canister.clone(), canister);
         Outcome::Done
     }
