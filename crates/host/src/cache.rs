@@ -121,7 +121,8 @@ impl Entry {
 
     fn facts(self, hash: [u8; 32]) -> Facts {
         let [update, query, composite_query] = self.exports.map(|names| names.into_iter().collect());
-        let [init, pre_upgrade, post_upgrade, inspect_message, heartbeat, global_timer, low, start] = self.hooks;
+        let [init, pre_upgrade, post_upgrade, inspect_message, heartbeat, global_timer, low, start] =
+            self.hooks;
         let section = |(name, public, bytes)| CustomSection {
             name,
             visibility: if public { Visibility::Public } else { Visibility::Private },

@@ -96,7 +96,10 @@ impl Turn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     Ingress(CallId),
-    Canister { id: Principal, callback: u64 },
+    Canister {
+        id: Principal,
+        callback: u64,
+    },
     /// A timer or heartbeat: nobody waits.
     Task,
 }

@@ -106,14 +106,8 @@ impl Executor {
         ctx.memory = memory;
         ctx.counter = counter;
         ctx.heap = heap;
-        let mut executor = Self {
-            code: Arc::clone(code),
-            store,
-            instance,
-            globals,
-            committed: Vec::new(),
-            used: false,
-        };
+        let mut executor =
+            Self { code: Arc::clone(code), store, instance, globals, committed: Vec::new(), used: false };
         if let (Some(committed), Some(memory)) = (adopted, memory) {
             executor.grow_to(memory, committed)?;
             if let Some(heap) = &mut executor.store.data_mut().heap {

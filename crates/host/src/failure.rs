@@ -24,7 +24,9 @@ pub(crate) enum Failure {
     #[error("Canister violated contract: \"ic0_{api}\" cannot be executed in {mode} mode")]
     WrongMode { api: &'static str, mode: &'static str },
     /// A reply that is too long.
-    #[error("Canister violated contract: ic0.{api}: application payload size ({size}) cannot be larger than {limit}.")]
+    #[error(
+        "Canister violated contract: ic0.{api}: application payload size ({size}) cannot be larger than {limit}."
+    )]
     ReplyTooLong { api: &'static str, size: u64, limit: u64 },
     /// A request that is too long.
     #[error(
@@ -79,8 +81,7 @@ pub(crate) enum Failure {
     Engine(String),
 }
 
-const DOCUMENTATION: &str =
-    "https://internetcomputer.org/docs/current/references/execution-errors";
+const DOCUMENTATION: &str = "https://internetcomputer.org/docs/current/references/execution-errors";
 const TOOLCHAIN: &str = "If you are running this canister in a test environment (e.g., dfx), make sure the test \
                          environment is up to date. Otherwise, this is likely an error with the compiler/CDK toolchain \
                          being used to build the canister. Please report the error to IC devs on the forum: \
@@ -148,10 +149,9 @@ impl Failure {
                 "Check that the method being called is exported by the target canister.",
                 Some("method-not-found"),
             ),
-            Self::NoModule => (
-                "Please install code to this canister before calling it.",
-                Some("wasm-module-not-found"),
-            ),
+            Self::NoModule => {
+                ("Please install code to this canister before calling it.", Some("wasm-module-not-found"))
+            }
             Self::WasmMemoryLimit { .. } => (
                 "Try checking the canister for a possible memory leak or modifying it to use more stable memory instead \
                  of Wasm memory.",
@@ -175,9 +175,8 @@ impl Failure {
 
     /// The failure of a callback whose cleanup failed too.
     pub fn with_cleanup(&self, cleanup: &Self, canister: Principal) -> Reject {
-        let text = format!(
-            "Error from Canister {canister}: {self}\n\ncall_on_cleanup also failed:\n\n{cleanup}"
-        );
+        let text =
+            format!("Error from Canister {canister}: {self}\n\ncall_on_cleanup also failed:\n\n{cleanup}");
         reject(self.number(), text)
     }
 

@@ -126,10 +126,7 @@ impl Heap {
                 (page, live[at..at + PAGE].into())
             })
             .collect();
-        let overlay = Overlay {
-            size: self.size(),
-            pages,
-        };
+        let overlay = Overlay { size: self.size(), pages };
         self.rollback()?;
         Ok(overlay)
     }
@@ -179,10 +176,7 @@ struct Handover {
 
 /// Runs `instantiate` so that a memory made in it shows the committed content of `old`, and answers the heap beside its
 /// result; `None` where the module has no memory.
-pub(crate) fn capture<T>(
-    old: Option<Heap>,
-    instantiate: impl FnOnce() -> T,
-) -> (T, Option<Heap>) {
+pub(crate) fn capture<T>(old: Option<Heap>, instantiate: impl FnOnce() -> T) -> (T, Option<Heap>) {
     let committed = old.as_ref().map_or(0, |heap| heap.committed);
     HANDOVER.with_borrow_mut(|handover| {
         handover.adopt = old.map(|heap| heap.image);
@@ -193,11 +187,7 @@ pub(crate) fn capture<T>(
         handover.adopt = None;
         handover.made.take()
     });
-    let heap = made.map(|(image, space)| Heap {
-        image,
-        space,
-        committed,
-    });
+    let heap = made.map(|(image, space)| Heap { image, space, committed });
     (result, heap)
 }
 

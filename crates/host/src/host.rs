@@ -2,19 +2,19 @@
 //!
 //! Owns the lock around the world and the thread wasm runs on. No rule of the Internet Computer lives here.
 
-use std::path::{Path, PathBuf};
+mod builder;
+
+use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use candid::{CandidType, Encode, Nat, Principal};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
-use thiserror::Error;
 
-use crate::cache::Cache;
 use crate::canister::{Canister as State, Status};
 use crate::cost::CallCost;
-use crate::engine::{Compiler, on_large_stack};
+use crate::engine::on_large_stack;
 use crate::failure::reject;
 use crate::management::{args, settings};
 use crate::replica::{
@@ -22,8 +22,9 @@ use crate::replica::{
 };
 use crate::stable::WASM_PAGE;
 use crate::subnet::{fees, limits};
-use crate::wasm::CostSchedule;
 use crate::world::World;
+
+pub use builder::{HostBuilder, HostError};
 
 /// An embedded host: one application subnet of 13 nodes in this process.
 ///
@@ -31,101 +32,6 @@ use crate::world::World;
 pub struct Host {
     world: Mutex<World>,
     last: Mutex<CallCost>,
-}
-
-/// What a [`Host`] is made with.
-#[derive(Clone, Debug, Default)]
-pub struct HostBuilder {
-    schedule: Option<String>,
-    cache: Option<PathBuf>,
-    seed: u64,
-}
-
-/// Why no host could be made, or its state not be kept.
-#[derive(Debug, Error)]
-pub enum HostError {
-    /// A cost schedule this host does not know.
-    #[error("no cost schedule is called {0:?}; known are \"2025-10\" and \"2026-07\"")]
-    UnknownSchedule(String),
-    /// The engine does not run here.
-    #[error("wasmtime does not run here: {0}")]
-    Engine(String),
-    /// Calls are under way.
-    #[error("the host cannot be saved while calls are under way")]
-    Busy,
-    /// Reading or writing the folder.
-    #[error("{path}: {error}")]
-    Io {
-        /// Which file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// A folder this version did not write.
-    #[error("{path}: {reason}")]
-    Format {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-}
-
-impl HostBuilder {
-    /// Charges by this schedule; the default is `"2025-10"`.
-    #[must_use]
-    pub fn schedule(mut self, name: &str) -> Self {
-        self.schedule = Some(name.to_owned());
-        self
-    }
-
-    /// Keeps machine code in this folder instead of the user's cache (`$IC_NN_CACHE`, `$XDG_CACHE_HOME/ic-nn`,
-    /// `~/.cache/ic-nn`).
-    #[must_use]
-    pub fn cache_dir(mut self, folder: impl AsRef<Path>) -> Self {
-        self.cache = Some(folder.as_ref().to_owned());
-        self
-    }
-
-    /// Seeds `raw_rand`; equal seeds give equal runs.
-    #[must_use]
-    pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
-        self
-    }
-
-    /// Makes the host.
-    ///
-    /// # Errors
-    ///
-    /// An unknown schedule, or a machine wasmtime has no code generator for.
-    pub fn build(self) -> Result<Host, HostError> {
-        let schedule = match &self.schedule {
-            Some(name) => CostSchedule::by_name(name).ok_or_else(|| HostError::UnknownSchedule(name.clone()))?,
-            None => CostSchedule::default(),
-        };
-        Ok(Host::with(World::new(self.compiler()?, schedule, self.seed)))
-    }
-
-    /// Opens what [`Host::save`] wrote into this folder, with its schedule, seed and time; makes a new host where nothing
-    /// was saved.
-    ///
-    /// # Errors
-    ///
-    /// A folder that cannot be read or was written by another version, and those of [`HostBuilder::build`].
-    pub fn open(self, folder: impl AsRef<Path>) -> Result<Host, HostError> {
-        let compiler = self.compiler()?;
-        let folder = folder.as_ref();
-        match on_large_stack(|| World::open(folder, compiler))? {
-            Some(world) => Ok(Host::with(world)),
-            None => self.build(),
-        }
-    }
-
-    fn compiler(&self) -> Result<Compiler, HostError> {
-        let folder = self.cache.clone().or_else(Cache::default_folder);
-        Compiler::new(folder.as_deref().map(Cache::new)).map_err(|error| HostError::Engine(error.to_string()))
-    }
 }
 
 impl Host {
@@ -186,13 +92,17 @@ impl Host {
         let canister = world.canisters.get(&canister)?;
         let facts = canister.code.as_ref()?.executor.code().facts();
         let section = facts.custom_sections.iter().find(|section| section.name == name)?;
-        let visible =
-            section.visibility == crate::wasm::Visibility::Public || canister.is_controller(sender);
+        let visible = section.visibility == crate::wasm::Visibility::Public || canister.is_controller(sender);
         visible.then(|| section.bytes.clone())
     }
 
     /// A new canister with exactly these cycles. Settings that are named are set by `update_settings`, for its fee.
-    pub fn create_with_cycles(&self, sender: Principal, settings: CanisterSettings, cycles: u128) -> Canister {
+    pub fn create_with_cycles(
+        &self,
+        sender: Principal,
+        settings: CanisterSettings,
+        cycles: u128,
+    ) -> Canister {
         let id = self.create(sender, &CanisterSettings::default(), cycles);
         if settings != CanisterSettings::default() {
             // The sender controls the canister, which has what it costs.
@@ -250,7 +160,12 @@ impl Host {
         self.await_call(call)
     }
 
-    fn manage_with<T: CandidType>(&self, sender: Principal, method: &str, arg: &T) -> Result<Vec<u8>, Reject> {
+    fn manage_with<T: CandidType>(
+        &self,
+        sender: Principal,
+        method: &str,
+        arg: &T,
+    ) -> Result<Vec<u8>, Reject> {
         let arg = Encode!(arg).map_err(|error| reject(402, error.to_string()))?;
         self.manage(sender, method, &arg)
     }
@@ -259,7 +174,12 @@ impl Host {
         self.manage_with(sender, method, &args::CanisterId { canister_id: canister }).map(|_| ())
     }
 
-    fn install_chunks(&self, canister: Canister, sender: Principal, install: args::UserInstall) -> Result<(), Reject> {
+    fn install_chunks(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        install: args::UserInstall,
+    ) -> Result<(), Reject> {
         let mut hashes = Vec::new();
         for chunk in install.wasm_module.chunks(limits::CHUNK_BYTES) {
             let upload = args::UploadChunk { canister_id: canister, chunk: chunk.to_vec().into() };
@@ -273,7 +193,7 @@ impl Host {
                 args::UserMode::Upgrade => args::Mode::Upgrade(None),
             },
             target_canister: canister,
-            store_canister: None,
+            store_canister: Some(canister),
             chunk_hashes_list: hashes,
             wasm_module_hash: Sha256::digest(&install.wasm_module).to_vec().into(),
             arg: install.arg,

@@ -67,11 +67,19 @@ impl World {
     }
 
     /// Calls to the subnet have to come from a controller of the canister they are about.
-    fn admit_for_subnet(&mut self, sender: Principal, method: &str, arg: &[u8]) -> Result<Option<Principal>, Reject> {
+    fn admit_for_subnet(
+        &mut self,
+        sender: Principal,
+        method: &str,
+        arg: &[u8],
+    ) -> Result<Option<Principal>, Reject> {
         let Some(id) = management::subject(method, arg) else { return Ok(None) };
         let canister = self.canister(id)?;
         if !canister.is_controller(sender) && method != "provisional_top_up_canister" {
-            return Err(reject(512, format!("Only controllers of canister {id} can call ic00 method {method}")));
+            return Err(reject(
+                512,
+                format!("Only controllers of canister {id} can call ic00 method {method}"),
+            ));
         }
         Ok(Some(id))
     }

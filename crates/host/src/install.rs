@@ -54,14 +54,15 @@ impl World {
         let id = install.canister;
         let occupied = self.canister(id)?.code.is_some();
         let refusal = match install.mode {
-            InstallMode::Install if occupied => {
-                Some(reject(514, format!(
+            InstallMode::Install if occupied => Some(reject(
+                514,
+                format!(
                     "Canister {id} cannot be installed because the canister is not empty. Try installing with \
                      mode='reinstall' instead.\nCheck that you want to overwrite the canister and, if so, use \
                      mode='reinstall'. See documentation: https://internetcomputer.org/docs/current/references/\
                      execution-errors#canister-not-empty"
-                )))
-            }
+                ),
+            )),
             InstallMode::Upgrade if !occupied => Some(Failure::NoModule.reject(id)),
             _ => None,
         };

@@ -166,7 +166,12 @@ impl World {
         }
     }
 
-    fn create(&mut self, caller: Principal, cycles: u128, settings: Option<args::Settings>) -> Result<Principal, Reject> {
+    fn create(
+        &mut self,
+        caller: Principal,
+        cycles: u128,
+        settings: Option<args::Settings>,
+    ) -> Result<Principal, Reject> {
         let id = self.fresh_canister_id();
         let mut made = settings::default(vec![caller]);
         if let Some(settings) = &settings {
@@ -226,7 +231,13 @@ impl World {
         for chunk in &arg.chunk_hashes_list {
             let hash = <[u8; 32]>::try_from(chunk.hash.as_slice()).ok();
             let Some(bytes) = hash.and_then(|hash| store.chunks.get(&hash)) else {
-                return Err(reject(402, format!("Error from Wasm chunk store: Chunk hash {} was not found", hex::encode(&chunk.hash))));
+                return Err(reject(
+                    402,
+                    format!(
+                        "Error from Wasm chunk store: Chunk hash {} was not found",
+                        hex::encode(&chunk.hash)
+                    ),
+                ));
             };
             wasm.extend_from_slice(bytes);
         }
@@ -238,7 +249,8 @@ impl World {
 
     fn upload_chunk(&mut self, call: &Call, arg: args::UploadChunk) -> Result<Vec<u8>, Reject> {
         let own = arg.canister_id == call.caller;
-        let canister = if own { self.canister(arg.canister_id)? } else { self.controlled(arg.canister_id, call)? };
+        let canister =
+            if own { self.canister(arg.canister_id)? } else { self.controlled(arg.canister_id, call)? };
         if arg.chunk.len() > limits::CHUNK_BYTES {
             let text = format!(
                 "Error from Wasm chunk store: Wasm chunk size {} exceeds the maximum chunk size of {}",
@@ -252,6 +264,8 @@ impl World {
         }
         let hash: [u8; 32] = Sha256::digest(&arg.chunk).into();
         canister.chunks.insert(hash, arg.chunk.into_vec());
+        let stored = fees::execution(limits::UPLOAD_CHUNK + limits::CHUNK_BYTES as u64);
+        canister.balance = canister.balance.saturating_sub(stored);
         encode(&args::ChunkHash { hash: ByteBuf::from(hash) })
     }
 
@@ -262,7 +276,11 @@ impl World {
         let waiters = std::mem::take(&mut canister.stop_waiters);
         for waiter in waiters {
             let text = "Canister stop request was cancelled";
-            self.respond(waiter, Principal::management_canister(), Answered { result: Err(reject(511, text)), refund: 0 });
+            self.respond(
+                waiter,
+                Principal::management_canister(),
+                Answered { result: Err(reject(511, text)), refund: 0 },
+            );
         }
         Ok(())
     }
@@ -281,11 +299,14 @@ impl World {
         let canister = self.with_controlled(call)?;
         let id = canister.id;
         if canister.status != Status::Stopped {
-            return Err(reject(510, format!(
-                "Canister {id} must be stopped before it is deleted.\nStop the canister before deleting it. See \
+            return Err(reject(
+                510,
+                format!(
+                    "Canister {id} must be stopped before it is deleted.\nStop the canister before deleting it. See \
                  documentation: https://internetcomputer.org/docs/current/references/execution-errors\
                  #delete-canister-not-stopped"
-            )));
+                ),
+            ));
         }
         self.canisters.remove(&id);
         Ok(())
@@ -310,4 +331,3 @@ impl World {
         Ok(())
     }
 }
-

@@ -104,7 +104,13 @@ impl World {
     }
 
     /// The state after the first message of a query.
-    fn suspend(&mut self, id: Principal, caller: Principal, depth: usize, ran: Ran) -> Result<Frame, Refusal> {
+    fn suspend(
+        &mut self,
+        id: Principal,
+        caller: Principal,
+        depth: usize,
+        ran: Ran,
+    ) -> Result<Frame, Refusal> {
         let executor = self.executor(id)?;
         let state = if ran.message.effects.calls.is_empty() {
             executor.rollback().and(Ok(Suspended::default()))
@@ -157,7 +163,12 @@ impl World {
     }
 
     /// Runs the cleanup of a callback that failed. Nothing of it stays.
-    fn clean_up_query(&mut self, graph: &mut Graph, frame: &Frame, cleanup: Option<Closure>) -> Result<(), Refusal> {
+    fn clean_up_query(
+        &mut self,
+        graph: &mut Graph,
+        frame: &Frame,
+        cleanup: Option<Closure>,
+    ) -> Result<(), Refusal> {
         let Some(closure) = cleanup else { return Ok(()) };
         let id = frame.id;
         let failed = |failure: Failure| Refusal::Reject(failure.reject(id));

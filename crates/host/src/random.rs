@@ -18,6 +18,10 @@ impl Random {
     /// The next 32 bytes.
     pub fn block(&mut self) -> [u8; 32] {
         self.drawn += 1;
-        Sha256::new().chain_update(self.seed.to_le_bytes()).chain_update(self.drawn.to_le_bytes()).finalize().into()
+        Sha256::new()
+            .chain_update(self.seed.to_le_bytes())
+            .chain_update(self.drawn.to_le_bytes())
+            .finalize()
+            .into()
     }
 }

@@ -66,7 +66,8 @@ impl World {
             _ => "canister_heartbeat",
         };
         let prepaid = fees::prepaid(limits::UPDATE);
-        if canister.balance < fees::freezing_threshold(canister.bytes(), canister.settings.freezing_seconds) + prepaid
+        if canister.balance
+            < fees::freezing_threshold(canister.bytes(), canister.settings.freezing_seconds) + prepaid
         {
             return;
         }
@@ -131,7 +132,13 @@ impl World {
     }
 
     /// Runs the cleanup of a callback that failed; answers how it failed itself.
-    fn clean_up(&mut self, id: Principal, callback: &Callback, context: &CallContext, used: u64) -> Option<Failure> {
+    fn clean_up(
+        &mut self,
+        id: Principal,
+        callback: &Callback,
+        context: &CallContext,
+        used: u64,
+    ) -> Option<Failure> {
         let closure = callback.on_cleanup?;
         let time = self.time;
         let canister = self.canisters.get_mut(&id)?;
@@ -195,7 +202,8 @@ impl World {
         };
         let instructions = ran.instructions + ran.page_instructions;
         let cost = fees::execution(instructions);
-        let is_callback = !matches!(ran.message.mode, Mode::Update | Mode::ReplicatedQuery | Mode::SystemTask);
+        let is_callback =
+            !matches!(ran.message.mode, Mode::Update | Mode::ReplicatedQuery | Mode::SystemTask);
         let mut effects = ran.message.effects;
         for line in std::mem::take(&mut effects.log) {
             canister.log.push(time, line);
@@ -210,7 +218,8 @@ impl World {
             if let Some(line) = failure.log_line() {
                 canister.log.push(time, line);
             }
-            canister.balance = if is_callback { canister.balance + prepaid - cost } else { canister.balance - cost };
+            canister.balance =
+                if is_callback { canister.balance + prepaid - cost } else { canister.balance - cost };
             self.spend(context.root, cost);
             return Some(failure);
         }
@@ -274,8 +283,8 @@ impl World {
             return;
         }
         if !context.answered {
-            let refusal = failure
-                .unwrap_or_else(|| reject(506, format!("Canister {id} did not reply to the call")));
+            let refusal =
+                failure.unwrap_or_else(|| reject(506, format!("Canister {id} did not reply to the call")));
             let refund = std::mem::take(&mut context.available);
             self.respond(context.origin, id, Answered { result: Err(refusal), refund });
         }

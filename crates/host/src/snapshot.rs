@@ -182,8 +182,7 @@ impl World {
         let code = self.compiler.compile(&wasm).map_err(broken)?;
         let stable = Stable::restored(saved.stable_pages, read_chunks(&memory(state, canister, "stable"))?);
         let idle = Message::idle(canister.facts(self.time, canister.balance));
-        let mut executor =
-            Executor::new(&code, self.schedule, &mut Some(stable), idle).map_err(broken)?;
+        let mut executor = Executor::new(&code, self.schedule, &mut Some(stable), idle).map_err(broken)?;
         let heap = memory(state, canister, "heap");
         let heap = fs::read(&heap).map_err(io(&heap))?;
         executor.restore(&heap, &saved.globals).map_err(broken)?;
@@ -278,8 +277,11 @@ fn write_chunks<'a>(
     write().map_err(io(path))
 }
 
+/// A 64 KiB page and its index.
+type Chunk = (u64, Box<[u8]>);
+
 /// The 64 KiB pages of a file that hold something.
-fn read_chunks(path: &Path) -> Result<Vec<(u64, Box<[u8]>)>, HostError> {
+fn read_chunks(path: &Path) -> Result<Vec<Chunk>, HostError> {
     let read = || {
         let mut file = File::open(path)?;
         let pages = file.metadata()?.len() / WASM_PAGE;

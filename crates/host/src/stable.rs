@@ -190,13 +190,8 @@ impl Stable {
 
     /// Lifts the changes off and leaves the committed content.
     pub fn lift(&mut self) -> StableOverlay {
-        let content = (self.undo.keys())
-            .filter_map(|page| Some((*page, self.page(*page)?.into())))
-            .collect();
-        let overlay = StableOverlay {
-            pages: self.pages,
-            content,
-        };
+        let content = (self.undo.keys()).filter_map(|page| Some((*page, self.page(*page)?.into()))).collect();
+        let overlay = StableOverlay { pages: self.pages, content };
         self.rollback();
         overlay
     }
@@ -210,22 +205,6 @@ impl Stable {
         }
     }
 
-    /// Empties the memory; can be rolled back.
-    pub fn clear(&mut self) {
-        let written: Vec<u64> = (self.chunks.iter().enumerate())
-            .filter(|(_, bytes)| bytes.is_some())
-            .flat_map(|(chunk, _)| {
-                let per_chunk = WASM_PAGE / PAGE as u64;
-                chunk as u64 * per_chunk..(chunk as u64 + 1) * per_chunk
-            })
-            .collect();
-        for page in written {
-            self.remember(page);
-        }
-        self.chunks.clear();
-        self.pages = 0;
-    }
-
     /// All bytes.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut bytes = vec![0; (self.pages * WASM_PAGE) as usize];
@@ -235,17 +214,12 @@ impl Stable {
 
     /// Wasm pages that hold something, with their index.
     pub fn occupied(&self) -> impl Iterator<Item = (u64, &[u8])> {
-        (self.chunks.iter().enumerate())
-            .filter_map(|(index, bytes)| Some((index as u64, bytes.as_deref()?)))
+        (self.chunks.iter().enumerate()).filter_map(|(index, bytes)| Some((index as u64, bytes.as_deref()?)))
     }
 
     /// A committed memory of `pages` wasm pages with this content.
     pub fn restored(pages: u64, content: impl IntoIterator<Item = (u64, Box<[u8]>)>) -> Self {
-        let mut stable = Self {
-            pages,
-            committed_pages: pages,
-            ..Self::default()
-        };
+        let mut stable = Self { pages, committed_pages: pages, ..Self::default() };
         for (index, bytes) in content {
             let index = index as usize;
             if stable.chunks.len() <= index {
@@ -308,20 +282,6 @@ mod tests {
         let mut zeros = [1; 1];
         stable.read(2 * WASM_PAGE, &mut zeros);
         assert_eq!(zeros, [0]);
-    }
-
-    #[test]
-    fn a_cleared_memory_can_be_rolled_back() {
-        let mut stable = Stable::default();
-        stable.grow(1);
-        stable.write(3, &[5]);
-        stable.commit();
-        stable.clear();
-        stable.grow(1);
-        stable.write(4, &[6]);
-        stable.rollback();
-        assert_eq!(stable.to_vec()[..6], [0, 0, 0, 5, 0, 0]);
-        assert!(stable.check(WASM_PAGE, 1).is_err());
     }
 
     #[test]

@@ -106,7 +106,10 @@ impl World {
             && self.subnet_calls.is_empty()
             && self.deferred.is_empty()
             && self.outbox.is_empty()
-            && self.canisters.values().all(|canister| canister.inputs.is_empty() && canister.contexts.is_empty())
+            && self
+                .canisters
+                .values()
+                .all(|canister| canister.inputs.is_empty() && canister.contexts.is_empty())
     }
 
     /// Executes one round.
@@ -246,10 +249,11 @@ impl World {
                 canister.status = Status::Stopped;
                 canister.version += 1;
                 for waiter in std::mem::take(&mut canister.stop_waiters) {
-                    self.respond(waiter, Principal::management_canister(), Answered {
-                        result: Ok(crate::management::nothing()),
-                        refund: 0,
-                    });
+                    self.respond(
+                        waiter,
+                        Principal::management_canister(),
+                        Answered { result: Ok(crate::management::nothing()), refund: 0 },
+                    );
                 }
             }
         }

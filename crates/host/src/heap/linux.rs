@@ -37,8 +37,7 @@ impl MemoryFile {
         while page < pages {
             let count = BATCH.min(pages - page);
             let bytes = &mut entries[..count * 8];
-            self.page_map
-                .read_exact_at(bytes, ((first + page) * 8) as u64)?;
+            self.page_map.read_exact_at(bytes, ((first + page) * 8) as u64)?;
             for (index, entry) in bytes.chunks_exact(8).enumerate() {
                 let entry = u64::from_ne_bytes(entry.try_into().unwrap_or_default());
                 if entry & (PRESENT | SWAPPED) != 0 {
@@ -101,11 +100,7 @@ impl Committed for MemoryFile {
         if shared == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self {
-            file,
-            shared: shared.cast(),
-            page_map: File::open("/proc/self/pagemap")?,
-        })
+        Ok(Self { file, shared: shared.cast(), page_map: File::open("/proc/self/pagemap")? })
     }
 
     fn space(&self, reserve: usize) -> io::Result<Space> {

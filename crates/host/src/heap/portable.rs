@@ -38,13 +38,9 @@ impl Committed for Copy {
 
     fn touched(&self, space: &Space) -> io::Result<Touched> {
         let per_unit = (UNIT / PAGE) as u32;
-        let mut written: Vec<u32> =
-            (self.changed(space)?.into_iter().map(|page| page / per_unit)).collect();
+        let mut written: Vec<u32> = (self.changed(space)?.into_iter().map(|page| page / per_unit)).collect();
         written.dedup();
-        Ok(Touched {
-            accessed: (space.size() / UNIT) as u64,
-            written: written.len() as u64,
-        })
+        Ok(Touched { accessed: (space.size() / UNIT) as u64, written: written.len() as u64 })
     }
 
     fn commit(&mut self, space: &Space, changed: &[u32]) -> io::Result<()> {

@@ -27,33 +27,18 @@ impl Space {
         let reserved = bytes + ALIGN;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANON | libc::MAP_NORESERVE;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
-        let base = unsafe {
-            libc::mmap(std::ptr::null_mut(), reserved, libc::PROT_NONE, flags, -1, 0)
-        };
+        let base = unsafe { libc::mmap(std::ptr::null_mut(), reserved, libc::PROT_NONE, flags, -1, 0) };
         if base == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let base = base.cast::<u8>();
         let start = base.wrapping_add(base.align_offset(ALIGN));
-        let space = Self {
-            base,
-            reserved,
-            start,
-            size: AtomicUsize::new(0),
-        };
+        let space = Self { base, reserved, start, size: AtomicUsize::new(0) };
         if let Some(file) = file {
             let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
             // SAFETY: replaces part of the reservation made above, which nothing else uses.
-            let mapped = unsafe {
-                libc::mmap(
-                    start.cast(),
-                    super::ADDRESSABLE,
-                    libc::PROT_NONE,
-                    flags,
-                    file,
-                    0,
-                )
-            };
+            let mapped =
+                unsafe { libc::mmap(start.cast(), super::ADDRESSABLE, libc::PROT_NONE, flags, file, 0) };
             if mapped == libc::MAP_FAILED {
                 return Err(io::Error::last_os_error());
             }
@@ -65,9 +50,8 @@ impl Space {
     pub fn open(&self, size: usize) -> io::Result<()> {
         if size > 0 {
             // SAFETY: the range lies in the reservation this value owns.
-            let result = unsafe {
-                libc::mprotect(self.start.cast(), size, libc::PROT_READ | libc::PROT_WRITE)
-            };
+            let result =
+                unsafe { libc::mprotect(self.start.cast(), size, libc::PROT_READ | libc::PROT_WRITE) };
             if result != 0 {
                 return Err(io::Error::last_os_error());
             }

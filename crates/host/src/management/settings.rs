@@ -35,7 +35,9 @@ impl Settings {
         let mut new = self.clone();
         if let Some(controllers) = &changes.controllers {
             if controllers.len() > CONTROLLERS {
-                let text = format!("Invalid settings: 'controllers' length exceeds maximum size allowed of {CONTROLLERS}.");
+                let text = format!(
+                    "Invalid settings: 'controllers' length exceeds maximum size allowed of {CONTROLLERS}."
+                );
                 return Err(reject(402, text));
             }
             new.controllers.clone_from(controllers);

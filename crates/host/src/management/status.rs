@@ -15,7 +15,8 @@ pub(super) fn of(canister: &Canister) -> args::StatusReply {
     let facts = executor.map(|executor| executor.code().facts());
     let chunks: usize = canister.chunks.values().map(Vec::len).sum();
     let history: u64 = canister.history.iter().sum();
-    let variable = |(name, value): (&String, &String)| args::Variable { name: name.clone(), value: value.clone() };
+    let variable =
+        |(name, value): (&String, &String)| args::Variable { name: name.clone(), value: value.clone() };
     args::StatusReply {
         status: match canister.status {
             Status::Running => args::Status::Running,
@@ -42,7 +43,9 @@ pub(super) fn of(canister: &Canister) -> args::StatusReply {
         memory_size: Nat::from(canister.bytes()),
         memory_metrics: args::MemoryMetrics {
             wasm_memory_size: Nat::from(executor.map_or(0, |executor| executor.heap_bytes())),
-            stable_memory_size: Nat::from(executor.map_or(0, |executor| executor.stable().pages() * WASM_PAGE)),
+            stable_memory_size: Nat::from(
+                executor.map_or(0, |executor| executor.stable().pages() * WASM_PAGE),
+            ),
             wasm_binary_size: Nat::from(facts.map_or(0, |facts| facts.wasm_bytes)),
             canister_history_size: Nat::from(history),
             wasm_chunk_store_size: Nat::from(chunks),

@@ -18,5 +18,7 @@ pub(crate) const CALL_DEPTH: usize = 6;
 pub(crate) const WASM_MEMORY: u64 = 3 << 30;
 /// Bytes of one chunk of a module: 1 MiB.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+/// Instructions charged for storing a chunk, and 1 for each byte of the longest chunk: 200 M.
+pub(crate) const UPLOAD_CHUNK: u64 = 200_000_000;
 /// Chunks a canister's store holds.
 pub(crate) const CHUNKS: usize = 100;

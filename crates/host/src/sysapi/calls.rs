@@ -34,20 +34,24 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         draft.on_cleanup = Some(closure(function, environment));
         Ok(())
     })?;
-    linker.func_wrap("ic0", "call_data_append", |mut call: Call<'_>, from: i32, size: i32| -> Answer<()> {
-        enter(&mut call, "call_data_append", mode::CALL, PAYLOAD.of(u64::from(size as u32)))?;
-        draft(&mut call, "ic0.call_data_append")?;
-        let (heap, ctx) = split(&mut call);
-        let what = "ic0.call_data_append";
-        let source = super::range(what, from as u32, size as u32, heap.len()).map_err(fail)?;
-        if let Some(draft) = &mut ctx.message.effects.draft {
-            if (draft.method.len() + draft.payload.len() + source.len()) as u64 > REQUEST_BYTES {
-                return Err(fail(too_long(draft, source.len())));
+    linker.func_wrap(
+        "ic0",
+        "call_data_append",
+        |mut call: Call<'_>, from: i32, size: i32| -> Answer<()> {
+            enter(&mut call, "call_data_append", mode::CALL, PAYLOAD.of(u64::from(size as u32)))?;
+            draft(&mut call, "ic0.call_data_append")?;
+            let (heap, ctx) = split(&mut call);
+            let what = "ic0.call_data_append";
+            let source = super::range(what, from as u32, size as u32, heap.len()).map_err(fail)?;
+            if let Some(draft) = &mut ctx.message.effects.draft {
+                if (draft.method.len() + draft.payload.len() + source.len()) as u64 > REQUEST_BYTES {
+                    return Err(fail(too_long(draft, source.len())));
+                }
+                draft.payload.extend_from_slice(&heap[source]);
             }
-            draft.payload.extend_from_slice(&heap[source]);
-        }
-        Ok(())
-    })?;
+            Ok(())
+        },
+    )?;
     linker.func_wrap("ic0", "call_cycles_add128", |mut call: Call<'_>, high: i64, low: i64| {
         enter(&mut call, "call_cycles_add128", mode::CALL_CYCLES, DEFAULT.base)?;
         let cycles = u128::from(high as u64) << 64 | u128::from(low as u64);

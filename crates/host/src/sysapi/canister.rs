@@ -145,7 +145,8 @@ fn variable_name(call: &mut Call<'_>, api: &str, from: i32, size: i32) -> Answer
         return Err(fail(Failure::Refused(format!("Canister violated contract: {text}"))));
     }
     let name = copy_in(call, &format!("ic0.{api} heap"), from, size)?;
-    String::from_utf8(name).map_err(|_| fail(Failure::Contract(format!("ic0.{api}: Variable name is not valid UTF-8"))))
+    String::from_utf8(name)
+        .map_err(|_| fail(Failure::Contract(format!("ic0.{api}: Variable name is not valid UTF-8"))))
 }
 
 fn variable_value(call: &Call<'_>, name: &str) -> Answer<String> {
@@ -172,18 +173,26 @@ fn variables(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
             put(split(&mut call).0, api, "name", (to, at, size), name.as_bytes())
         },
     )?;
-    linker.func_wrap("ic0", "env_var_name_exists", |mut call: Call<'_>, from: i32, size: i32| -> Answer<i32> {
-        let api = "env_var_name_exists";
-        enter(&mut call, api, mode::AFTER_START, DEFAULT.base)?;
-        let name = variable_name(&mut call, api, from, size)?;
-        Ok(i32::from(call.data().message.canister.variables.contains_key(&name)))
-    })?;
-    linker.func_wrap("ic0", "env_var_value_size", |mut call: Call<'_>, from: i32, size: i32| -> Answer<i32> {
-        let api = "env_var_value_size";
-        enter(&mut call, api, mode::AFTER_START, DEFAULT.base)?;
-        let name = variable_name(&mut call, api, from, size)?;
-        Ok(variable_value(&call, &name)?.len() as i32)
-    })?;
+    linker.func_wrap(
+        "ic0",
+        "env_var_name_exists",
+        |mut call: Call<'_>, from: i32, size: i32| -> Answer<i32> {
+            let api = "env_var_name_exists";
+            enter(&mut call, api, mode::AFTER_START, DEFAULT.base)?;
+            let name = variable_name(&mut call, api, from, size)?;
+            Ok(i32::from(call.data().message.canister.variables.contains_key(&name)))
+        },
+    )?;
+    linker.func_wrap(
+        "ic0",
+        "env_var_value_size",
+        |mut call: Call<'_>, from: i32, size: i32| -> Answer<i32> {
+            let api = "env_var_value_size";
+            enter(&mut call, api, mode::AFTER_START, DEFAULT.base)?;
+            let name = variable_name(&mut call, api, from, size)?;
+            Ok(variable_value(&call, &name)?.len() as i32)
+        },
+    )?;
     linker.func_wrap(
         "ic0",
         "env_var_value_copy",

@@ -18,9 +18,13 @@ pub(super) fn link(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         message.effects.burned += burned;
         put_u128(&mut call, "cycles_burn128", to, burned)
     })?;
-    linker.func_wrap("ic0", "mint_cycles128", |mut call: Call<'_>, _: i64, _: i64, _: i32| -> Answer<()> {
-        enter(&mut call, "mint_cycles128", mode::NOWHERE, DEFAULT.base)
-    })?;
+    linker.func_wrap(
+        "ic0",
+        "mint_cycles128",
+        |mut call: Call<'_>, _: i64, _: i64, _: i32| -> Answer<()> {
+            enter(&mut call, "mint_cycles128", mode::NOWHERE, DEFAULT.base)
+        },
+    )?;
     costs(linker)?;
     key_costs(linker)
 }
@@ -111,10 +115,14 @@ fn costs(linker: &mut Linker<Ctx>) -> wasmtime::Result<()> {
         enter(&mut call, "cost_create_canister", mode::EVERYWHERE, DEFAULT.base)?;
         put_u128(&mut call, "cost_create_canister", to, fees::CREATE_CANISTER)
     })?;
-    linker.func_wrap("ic0", "cost_http_request", |mut call: Call<'_>, request: i64, response: i64, to: i32| {
-        enter(&mut call, "cost_http_request", mode::EVERYWHERE, DEFAULT.base)?;
-        put_u128(&mut call, "cost_http_request", to, fees::http_request(request as u64, response as u64))
-    })?;
+    linker.func_wrap(
+        "ic0",
+        "cost_http_request",
+        |mut call: Call<'_>, request: i64, response: i64, to: i32| {
+            enter(&mut call, "cost_http_request", mode::EVERYWHERE, DEFAULT.base)?;
+            put_u128(&mut call, "cost_http_request", to, fees::http_request(request as u64, response as u64))
+        },
+    )?;
     Ok(())
 }
 

@@ -118,9 +118,8 @@ pub(crate) const CALLBACK: Modes =
 /// Callbacks of rejected calls.
 pub(crate) const REJECTED: Modes = Modes::of(&[RejectCallback, CompositeRejectCallback]);
 /// Where there is a caller to answer.
-pub(crate) const ANSWER: Modes = Modes(
-    CALLBACK.0 | Modes::of(&[Update, ReplicatedQuery, Query, CompositeQuery]).0,
-);
+pub(crate) const ANSWER: Modes =
+    Modes(CALLBACK.0 | Modes::of(&[Update, ReplicatedQuery, Query, CompositeQuery]).0);
 /// Where a call may have brought cycles.
 pub(crate) const CYCLES: Modes = Modes::of(&[Update, ReplicatedQuery, ReplyCallback, RejectCallback]);
 /// Where a call's refund can be asked for.

@@ -12,7 +12,7 @@ pub const FUNCTIONS: usize = 50_000;
 /// Most operators in one function, its `end` included.
 pub const FUNCTION_OPERATORS: u64 = 1_000_000;
 
-/// Highest [complexity](super::opcode::complexity) of one function: a function of plain operators may be as long as
+/// Highest complexity of one function: a function of plain operators may be as long as
 /// [`FUNCTION_OPERATORS`], one of nothing but calls (50 each) a fiftieth of it, 20,000 calls.
 pub const FUNCTION_COMPLEXITY: u64 = 1_000_000;
 
