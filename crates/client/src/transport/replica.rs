@@ -32,11 +32,11 @@ where
     R::Target: Replica,
 {
     fn update(&self, method: &str, arg: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.replica.update(self.canister, self.sender, method, arg).map_err(rejected)
+        self.replica.update(self.canister, self.sender, method, arg).map_err(CallError::from)
     }
 
     fn query(&self, method: &str, arg: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.replica.query(self.canister, self.sender, method, arg).map_err(rejected)
+        self.replica.query(self.canister, self.sender, method, arg).map_err(CallError::from)
     }
 
     /// Time in a replica of this process is its own: it is moved forward, nobody waits.
@@ -46,17 +46,19 @@ where
     }
 }
 
-fn rejected(reject: Reject) -> CallError {
-    CallError::Rejected {
-        code: match reject.code {
-            ic_nn_host::RejectCode::SysFatal => RejectCode::SysFatal,
-            ic_nn_host::RejectCode::SysTransient => RejectCode::SysTransient,
-            ic_nn_host::RejectCode::DestinationInvalid => RejectCode::DestinationInvalid,
-            ic_nn_host::RejectCode::CanisterReject => RejectCode::CanisterReject,
-            ic_nn_host::RejectCode::CanisterError => RejectCode::CanisterError,
-            ic_nn_host::RejectCode::SysUnknown => RejectCode::SysUnknown,
-        },
-        error_code: reject.error_code,
-        message: reject.message,
+impl From<Reject> for CallError {
+    fn from(reject: Reject) -> Self {
+        CallError::Rejected {
+            code: match reject.code {
+                ic_nn_host::RejectCode::SysFatal => RejectCode::SysFatal,
+                ic_nn_host::RejectCode::SysTransient => RejectCode::SysTransient,
+                ic_nn_host::RejectCode::DestinationInvalid => RejectCode::DestinationInvalid,
+                ic_nn_host::RejectCode::CanisterReject => RejectCode::CanisterReject,
+                ic_nn_host::RejectCode::CanisterError => RejectCode::CanisterError,
+                ic_nn_host::RejectCode::SysUnknown => RejectCode::SysUnknown,
+            },
+            error_code: reject.error_code,
+            message: reject.message,
+        }
     }
 }

@@ -1,0 +1,202 @@
+//! `profile`: what a model costs in the canister, step by step, counted.
+
+use ic_nn_types::Limits;
+use serde_json::{Value, json};
+
+use crate::args::{InputArgs, ProfileArgs};
+use crate::commands::ask::{By, ask};
+use crate::commands::model_file;
+use crate::failure::Failure;
+use crate::format;
+use crate::input;
+use crate::local::{Charge, Local};
+use crate::output::{align_right, json_cycles, print_json, table};
+use crate::progress::Progress;
+use crate::target::Target;
+use crate::wasm::{self, CanisterWasm};
+
+/// Nodes of the subnets that prices are shown for: an ordinary one, and a large one.
+const NODES: [u128; 2] = [13, 34];
+/// Cycles that a GiB of memory costs a year on 13 nodes: 127,000 a second.
+const GIB_YEAR_CYCLES: u128 = 127_000 * 31_556_952;
+
+/// One measured step.
+struct Step {
+    what: &'static str,
+    charge: Charge,
+    /// Whether it is a query, which is free.
+    query: bool,
+}
+
+struct Profile {
+    model: String,
+    bytes: u64,
+    steps: Vec<Step>,
+    /// The inference that is paid for from the second time on.
+    steady: u64,
+    heap_bytes: u64,
+    stable_bytes: u64,
+    limits: Limits,
+}
+
+/// Runs the model through all its steps.
+pub fn profile(args: &ProfileArgs, progress: Progress) -> Result<(), Failure> {
+    input::check_files(&args.input)?;
+    let bytes = model_file::read(&args.model)?;
+    let wasm = wasm::find(args.wasm.wasm.as_deref())?;
+    let target = Target::ephemeral(&wasm, progress)?;
+    let Target::Local(local) = &target else { return Ok(()) };
+    let profile = measure(&target, local, &wasm, args, &bytes, progress)?;
+    if args.json {
+        print_json(&profile.json());
+    } else {
+        profile.print();
+    }
+    Ok(())
+}
+
+fn measure(
+    target: &Target,
+    local: &Local,
+    wasm: &CanisterWasm,
+    args: &ProfileArgs,
+    bytes: &[u8],
+    progress: Progress,
+) -> Result<Profile, Failure> {
+    let client = target.client();
+    let limits = client.server_metadata()?.limits;
+    let mut steps = vec![Step { what: "install the canister", charge: local.installed(), query: false }];
+    let name = model_file::name_of(&args.model);
+    let (version, charge) = local.charged(|| model_file::upload(target, &name, bytes, progress));
+    let version = version?;
+    steps.push(Step { what: "upload and commit", charge, query: false });
+    let model = format!("{}:{}", version.name, version.version);
+    let description = client.describe(&model)?;
+    let inputs = if args.input.inputs.is_empty() {
+        InputArgs { inputs: vec!["random:0".to_owned()], ..args.input.clone() }
+    } else {
+        args.input.clone()
+    };
+    let mut cases = input::cases(&inputs, &description.inputs)?;
+    cases.truncate(1);
+    // The trial at commit leaves the graph in the heap. An upgrade empties it, so loading is measured from nothing.
+    let (upgraded, charge) =
+        local.charged(|| progress.during("upgrading the canister", || local.upgrade(wasm)));
+    upgraded?;
+    steps.push(Step { what: "upgrade the canister", charge, query: false });
+    let (loaded, charge) = local.charged(|| client.load_by_name(&model));
+    loaded?;
+    steps.push(Step { what: "load", charge, query: false });
+    let mut steady = 0;
+    for (what, by) in [
+        ("first inference, as an update", By::Update),
+        ("steady inference, as an update", By::Update),
+        ("steady inference, as a query", By::Query),
+    ] {
+        let answers = progress.during(what, || ask(target, &model, &cases, by));
+        let answers = match answers {
+            // A query that takes too much is a result: the table leaves it out and the verdict says so.
+            Err(_) if by == By::Query && steady > limits.query_instructions => break,
+            answers => answers?,
+        };
+        let Some(charge) = answers.first().and_then(|answer| answer.charge) else { continue };
+        if by == By::Update {
+            steady = charge.instructions;
+        }
+        steps.push(Step { what, charge, query: by == By::Query });
+    }
+    let (heap_bytes, stable_bytes) = local.memory();
+    Ok(Profile { model, bytes: bytes.len() as u64, steps, steady, heap_bytes, stable_bytes, limits })
+}
+
+impl Profile {
+    /// Cycles a year for the memory that the canister holds, on 13 nodes.
+    fn storage(&self) -> u128 {
+        (u128::from(self.heap_bytes + self.stable_bytes) * GIB_YEAR_CYCLES) >> 30
+    }
+
+    /// How many updates one inference fills.
+    fn updates(&self) -> u64 {
+        self.steady.div_ceil(self.limits.update_instructions.max(1))
+    }
+
+    fn verdict(&self) -> String {
+        let share = |limit| format::share(self.steady, limit);
+        let (query, update) = (self.limits.query_instructions, self.limits.update_instructions);
+        if self.steady <= query {
+            format!(
+                "one inference fits a query ({} of it) and an update ({} of it)",
+                share(query),
+                share(update)
+            )
+        } else if self.updates() <= 1 {
+            format!("one inference fits an update ({} of it), not a query ({})", share(update), share(query))
+        } else {
+            format!("one inference takes {} updates ({} of one)", self.updates(), share(update))
+        }
+    }
+
+    fn print(&self) {
+        println!("{}, {}", self.model, format::bytes(self.bytes));
+        let mut header = vec!["step".to_owned(), "instructions".to_owned()];
+        for nodes in NODES {
+            header.extend([format!("cycles, {nodes} nodes"), format!("XDR, {nodes} nodes")]);
+        }
+        let mut table = table(&header.iter().map(String::as_str).collect::<Vec<_>>());
+        for step in &self.steps {
+            let mut row = vec![step.what.to_owned(), format::instructions(step.charge.instructions)];
+            row.extend(prices(if step.query { 0 } else { step.charge.cycles }));
+            table.add_row(row);
+        }
+        let mut row = vec!["memory, a year".to_owned(), "-".to_owned()];
+        row.extend(prices(self.storage()));
+        table.add_row(row);
+        align_right(&mut table, 1);
+        println!("{table}");
+        println!(
+            "memory: {} heap, {} stable",
+            format::bytes(self.heap_bytes),
+            format::bytes(self.stable_bytes)
+        );
+        println!("{}", self.verdict());
+    }
+
+    fn json(&self) -> Value {
+        let steps: Vec<Value> = self
+            .steps
+            .iter()
+            .map(|step| {
+                let cycles = if step.query { 0 } else { step.charge.cycles };
+                json!({
+                    "step": step.what,
+                    "query": step.query,
+                    "instructions": step.charge.instructions,
+                    "cycles_13_nodes": json_cycles(cycles),
+                    "cycles_34_nodes": json_cycles(format::on_nodes(cycles, 34)),
+                })
+            })
+            .collect();
+        json!({
+            "model": self.model,
+            "bytes": self.bytes,
+            "steps": steps,
+            "steady_instructions": self.steady,
+            "heap_bytes": self.heap_bytes,
+            "stable_bytes": self.stable_bytes,
+            "storage_cycles_a_year_13_nodes": json_cycles(self.storage()),
+            "fits_query": self.steady <= self.limits.query_instructions,
+            "fits_update": self.updates() <= 1,
+            "updates": self.updates(),
+        })
+    }
+}
+
+fn prices(cycles: u128) -> Vec<String> {
+    NODES
+        .iter()
+        .flat_map(|nodes| {
+            let cycles = format::on_nodes(cycles, *nodes);
+            [format::cycles(cycles), format::xdr(cycles)]
+        })
+        .collect()
+}
