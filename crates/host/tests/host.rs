@@ -221,3 +221,28 @@ fn newer_schedules_charge_for_pages_touched() {
     assert_eq!(new - old, 3 * 80_000);
     assert!(Host::builder().schedule("1999-01").build().is_err());
 }
+
+#[test]
+fn storage_is_paid_for_as_time_passes() {
+    let host = Host::new().unwrap();
+    let canister = installed(&host);
+    let before = host.cycles(canister);
+    host.advance_time(std::time::Duration::from_secs(9));
+    host.tick();
+    assert_eq!(host.cycles(canister), before);
+    host.advance_time(std::time::Duration::from_secs(24 * 3600));
+    host.tick();
+    let paid = before - host.cycles(canister);
+    // A page of heap, the module and the history: about 68 KB at 127,000 cycles a GiB and second.
+    assert!((690_000..710_000).contains(&paid), "{paid}");
+}
+
+#[test]
+fn an_answer_is_fetched_once() {
+    let host = Host::new().unwrap();
+    let canister = installed(&host);
+    let call = host.submit(canister, me(), "bump", b"").unwrap();
+    host.await_call(call).unwrap();
+    assert!(host.await_call(call).is_err());
+    assert_eq!(host.cost(call).map(|cost| cost.messages), Some(1));
+}

@@ -116,10 +116,10 @@ fn recorded_text(step: &Step) -> &str {
     step.message.as_deref().or(step.message_head.as_deref()).unwrap_or_default()
 }
 
-/// The first line of a message, without backtrace, offsets and advice.
+/// The first line of a message, without backtrace, offsets and advice, and with one spelling of System API names.
 fn cause(message: &str) -> String {
     let end = message.find("\nCanister Backtrace").unwrap_or(message.len());
     let line = message[..end].lines().next().unwrap_or_default();
     let line = line.split(" (at offset").next().unwrap_or_default();
-    line.trim_end_matches('.').to_owned()
+    line.trim_end_matches('.').replace("ic0_", "ic0.").replace('"', "")
 }

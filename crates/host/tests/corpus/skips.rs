@@ -1,8 +1,8 @@
 //! What the corpus records and a host of this project need not do, each with its reason.
 //!
-//! `skips.txt` has one rule a line: suite, steps, what is not compared, reason, between bars. Steps are numbers and ranges
-//! with commas between them, or `api NAME` for every step of a System API call. Skipped steps are executed all the same;
-//! what follows depends on them.
+//! `skips.txt` has one rule a line: suite, steps, what may differ, reason, between bars. Steps are numbers and ranges
+//! with commas between them, or `api NAME` for every step of a System API call. Every step is executed and compared all the
+//! same; a rule only excuses differences.
 
 use super::step::Step;
 
@@ -38,8 +38,8 @@ impl Skips {
         Self(lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(parse).collect())
     }
 
-    /// Whether this part of the step's outcome is left uncompared.
-    pub fn skips(&self, suite: &str, step: &Step, part: Part) -> bool {
+    /// Whether this part of the step's outcome may differ.
+    pub fn excuses(&self, suite: &str, step: &Step, part: Part) -> bool {
         self.0.iter().any(|rule| {
             let steps = rule.steps.iter().any(|&(first, last)| (first..=last).contains(&step.step));
             let api = rule.api.as_ref().is_some_and(|api| *api == step.api);
