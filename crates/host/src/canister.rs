@@ -56,6 +56,8 @@ pub(crate) struct Canister {
     pub certified_data: Vec<u8>,
     /// Bytes of each event of the canister's history.
     pub history: VecDeque<u64>,
+    /// Until when its storage is paid for.
+    pub paid_until: u64,
     pub chunks: BTreeMap<[u8; 32], Vec<u8>>,
     pub next_turn: Turn,
     pub inputs: Inputs,
@@ -205,6 +207,7 @@ impl Canister {
             timer: 0,
             certified_data: Vec::new(),
             history: VecDeque::new(),
+            paid_until: 0,
             chunks: BTreeMap::new(),
             next_turn: Turn::default(),
             inputs: Inputs::default(),

@@ -184,6 +184,7 @@ impl Failure {
     pub fn log_line(&self) -> Option<Vec<u8>> {
         let text = match self {
             Self::Trap(text) => text,
+            Self::CalledTrap(text) if text.is_empty() => "(no message)",
             Self::CalledTrap(text) => text.as_str(),
             _ => return None,
         };

@@ -283,17 +283,19 @@ impl Replica for Host {
 
     fn await_call(&self, call: CallId) -> Result<Vec<u8>, Reject> {
         self.on_world(|world| {
-            if !world.costs.contains_key(&call) {
-                return Err(reject(301, format!("no call {} was submitted", call.0)));
+            if !world.open_calls.contains(&call) {
+                return Err(reject(301, format!("call {} does not wait for an answer", call.0)));
             }
             loop {
                 if let Some(answer) = world.answers.remove(&call) {
+                    world.open_calls.remove(&call);
                     let cost = world.costs.get(&call).copied().unwrap_or_default();
                     *self.last.lock().unwrap_or_else(PoisonError::into_inner) = cost;
                     return answer;
                 }
                 if world.is_idle() {
-                    return Err(reject(301, format!("call {} was answered before", call.0)));
+                    world.open_calls.remove(&call);
+                    return Err(reject(301, format!("call {} was lost with its canister", call.0)));
                 }
                 world.round();
             }
@@ -372,12 +374,7 @@ impl Replica for Host {
     }
 
     fn logs(&self, canister: Canister, sender: Principal) -> Result<Vec<LogLine>, Reject> {
-        let mut world = self.world();
-        let canister = world.canister(canister)?;
-        if !canister.settings.public_logs && !canister.is_controller(sender) {
-            return Err(reject(406, format!("Caller {sender} is not allowed to access canister logs")));
-        }
-        Ok(canister.log.lines())
+        self.world().logs(canister, sender)
     }
 
     fn stable_memory(&self, canister: Canister) -> Vec<u8> {

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::canister::{Answered, Call, Canister, Status};
 use crate::failure::reject;
 use crate::install::Install;
-use crate::replica::{InstallMode, Reject};
+use crate::replica::{InstallMode, LogLine, Reject};
 use crate::subnet::{fees, limits};
 use crate::world::World;
 
@@ -164,6 +164,30 @@ impl World {
             }
             name => Err(reject(536, format!("Management canister has no method '{name}'"))),
         }
+    }
+
+    /// A canister's log, for those who may see it.
+    pub fn logs(&mut self, id: Principal, caller: Principal) -> Result<Vec<LogLine>, Reject> {
+        let canister = self.canister(id)?;
+        if !canister.settings.public_logs && !canister.is_controller(caller) {
+            return Err(reject(406, format!("Caller {caller} is not allowed to access canister logs")));
+        }
+        Ok(canister.log.lines())
+    }
+
+    /// Answers a query to the subnet itself: `fetch_canister_logs`.
+    pub fn query_subnet(&mut self, caller: Principal, method: &str, arg: &[u8]) -> Result<Vec<u8>, Reject> {
+        if method != "fetch_canister_logs" {
+            return Err(reject(536, format!("Query method {method} not found")));
+        }
+        let (arg,): (args::CanisterId,) = decode(arg)?;
+        let record = |line: LogLine| args::LogRecord {
+            idx: line.index,
+            timestamp_nanos: line.timestamp_nanos,
+            content: line.content.into(),
+        };
+        let lines = self.logs(arg.canister_id, caller)?;
+        encode(&args::Logs { canister_log_records: lines.into_iter().map(record).collect() })
     }
 
     fn create(

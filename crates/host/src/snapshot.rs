@@ -61,6 +61,7 @@ struct SavedCanister {
     timer: u64,
     certified_data: Vec<u8>,
     history: Vec<u64>,
+    paid_until: u64,
     chunks: Vec<Vec<u8>>,
     turn: u8,
     next_id: u64,
@@ -164,6 +165,7 @@ impl World {
         canister.timer = saved.timer;
         canister.certified_data = saved.certified_data;
         canister.history = VecDeque::from(saved.history);
+        canister.paid_until = saved.paid_until;
         canister.set_chunks(saved.chunks);
         canister.next_turn = [Turn::Timer, Turn::Heartbeat, Turn::Message][usize::from(saved.turn) % 3];
         canister.skip_ids(saved.next_id);
@@ -234,6 +236,7 @@ fn save_canister(state: &Path, canister: &Canister) -> Result<SavedCanister, Hos
         timer: canister.timer,
         certified_data: canister.certified_data.clone(),
         history: canister.history.iter().copied().collect(),
+        paid_until: canister.paid_until,
         chunks: canister.chunks.values().cloned().collect(),
         turn: canister.next_turn as u8,
         next_id: canister.last_id(),

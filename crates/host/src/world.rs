@@ -4,7 +4,7 @@
 //! executes what is addressed to the subnet itself, then timers, heartbeats and messages until nothing is left or the
 //! round is full. How one message runs is [`run`](crate::run)'s business.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use candid::Principal;
 
@@ -43,6 +43,8 @@ pub(crate) struct World {
     /// What was sent in this turn: to whom, from whom.
     pub outbox: Vec<(Principal, Principal, Input)>,
     pub answers: HashMap<CallId, Result<Vec<u8>, Reject>>,
+    /// Ingress calls whose answer was not fetched yet.
+    pub open_calls: BTreeSet<CallId>,
     pub costs: BTreeMap<CallId, CallCost>,
     /// Instructions executed in this round.
     pub round_instructions: u64,
@@ -75,6 +77,7 @@ impl World {
             deferred: VecDeque::new(),
             outbox: Vec::new(),
             answers: HashMap::new(),
+            open_calls: BTreeSet::new(),
             costs: BTreeMap::new(),
             round_instructions: 0,
         }
@@ -90,6 +93,7 @@ impl World {
         self.next_call += 1;
         let call = CallId(self.next_call);
         self.costs.insert(call, CallCost::default());
+        self.open_calls.insert(call);
         call
     }
 
@@ -138,6 +142,21 @@ impl World {
         }
         self.deliver();
         self.finish_stopping();
+        self.charge_storage();
+    }
+
+    /// Canisters pay for what they hold, every ten seconds.
+    fn charge_storage(&mut self) {
+        for canister in self.canisters.values_mut() {
+            let unpaid = self.time.saturating_sub(canister.paid_until);
+            if canister.paid_until == 0 {
+                canister.paid_until = self.time;
+            } else if unpaid >= fees::STORAGE_INTERVAL {
+                let fee = fees::storage(canister.bytes(), unpaid);
+                canister.balance = canister.balance.saturating_sub(fee);
+                canister.paid_until = self.time;
+            }
+        }
     }
 
     fn ids(&self, wanted: impl Fn(&Canister) -> bool) -> Vec<Principal> {

@@ -187,6 +187,18 @@ pub(crate) struct MemoryMetrics {
     pub snapshots_size: Nat,
 }
 
+#[derive(CandidType, Clone, Debug)]
+pub(crate) struct Logs {
+    pub canister_log_records: Vec<LogRecord>,
+}
+
+#[derive(CandidType, Clone, Debug)]
+pub(crate) struct LogRecord {
+    pub idx: u64,
+    pub timestamp_nanos: u64,
+    pub content: ByteBuf,
+}
+
 #[derive(CandidType, Clone, Debug, Default)]
 pub(crate) struct QueryStats {
     pub num_calls_total: Nat,

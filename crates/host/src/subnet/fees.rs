@@ -72,6 +72,15 @@ fn cbor(n: u64) -> u64 {
     n + head
 }
 
+/// Nanoseconds between two charges for storage.
+pub(crate) const STORAGE_INTERVAL: u64 = 10_000_000_000;
+
+/// Holding `bytes` for so long.
+pub(crate) fn storage(bytes: u64, nanos: u64) -> u128 {
+    const NANOS: u128 = 1_000_000_000;
+    u128::from(bytes) * GIB_SECOND * u128::from(nanos) / (1 << 30) / NANOS
+}
+
 /// Cycles burned in a day for holding `bytes`.
 pub(crate) fn idle_per_day(bytes: u64) -> u128 {
     u128::from(bytes) * GIB_SECOND * SECONDS_PER_DAY / (1 << 30)
