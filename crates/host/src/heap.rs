@@ -5,8 +5,8 @@
 //! and must never be read while wasm is running on it.
 //!
 //! On Linux the live mapping is a private mapping of the committed image (a memory file): the kernel copies a page when
-//! it is first written and its page map tells which ones it copied. Elsewhere the image is a plain copy and the whole
-//! heap is compared.
+//! it is first written and its page map tells which ones it copied. Where there is no page map to read the image is a
+//! plain copy and the whole heap is compared.
 #![allow(
     unsafe_code,
     reason = "wasmtime's memory traits hand out raw pointers, and copy-on-write mappings need mmap"
@@ -14,7 +14,6 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
-#[cfg(any(test, not(target_os = "linux")))]
 mod portable;
 mod space;
 
@@ -24,11 +23,6 @@ use std::sync::Arc;
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
 use space::Space;
-
-#[cfg(target_os = "linux")]
-type Image = linux::MemoryFile;
-#[cfg(not(target_os = "linux"))]
-type Image = portable::Copy;
 
 /// Bytes of a page as the replica tracks and charges them.
 pub(crate) const PAGE: usize = 4096;
@@ -56,6 +50,70 @@ trait Committed: Sized + Send {
 
     /// Makes the space show the image again.
     fn rollback(&mut self, space: &Space) -> std::io::Result<()>;
+}
+
+/// The image this system can have, found out once.
+enum Image {
+    #[cfg(target_os = "linux")]
+    File(linux::MemoryFile),
+    Copy(portable::Copy),
+}
+
+impl Image {
+    #[cfg(target_os = "linux")]
+    fn new() -> std::io::Result<Self> {
+        static PAGE_MAP_TELLS: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+        if *PAGE_MAP_TELLS.get_or_init(|| linux::probe().unwrap_or(false)) {
+            linux::MemoryFile::new().map(Self::File)
+        } else {
+            portable::Copy::new().map(Self::Copy)
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new() -> std::io::Result<Self> {
+        portable::Copy::new().map(Self::Copy)
+    }
+
+    fn space(&self, reserve: usize) -> std::io::Result<Space> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::File(file) => file.space(reserve),
+            Self::Copy(copy) => copy.space(reserve),
+        }
+    }
+
+    fn changed(&self, space: &Space) -> std::io::Result<Vec<u32>> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::File(file) => file.changed(space),
+            Self::Copy(copy) => copy.changed(space),
+        }
+    }
+
+    fn touched(&self, space: &Space) -> std::io::Result<Touched> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::File(file) => file.touched(space),
+            Self::Copy(copy) => copy.touched(space),
+        }
+    }
+
+    fn commit(&mut self, space: &Space, changed: &[u32]) -> std::io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::File(file) => file.commit(space, changed),
+            Self::Copy(copy) => copy.commit(space, changed),
+        }
+    }
+
+    fn rollback(&mut self, space: &Space) -> std::io::Result<()> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::File(file) => file.rollback(space),
+            Self::Copy(copy) => copy.rollback(space),
+        }
+    }
 }
 
 /// How much memory a message has looked at.

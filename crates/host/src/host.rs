@@ -180,10 +180,11 @@ impl Host {
         sender: Principal,
         install: args::UserInstall,
     ) -> Result<(), Reject> {
-        let mut hashes = Vec::new();
+        let (mut hashes, mut uploads) = (Vec::new(), 0);
         for chunk in install.wasm_module.chunks(limits::CHUNK_BYTES) {
             let upload = args::UploadChunk { canister_id: canister, chunk: chunk.to_vec().into() };
             self.manage_with(sender, "upload_chunk", &upload)?;
+            uploads += self.last_cost().cycles;
             hashes.push(args::ChunkHash { hash: Sha256::digest(chunk).to_vec().into() });
         }
         let chunked = args::InstallChunked {
@@ -200,8 +201,9 @@ impl Host {
             sender_canister_version: None,
         };
         let installed = self.manage_with(sender, "install_chunked_code", &chunked);
-        let cost = self.last_cost();
+        let mut cost = self.last_cost();
         self.about(canister, sender, "clear_chunk_store")?;
+        cost.cycles += uploads + self.last_cost().cycles;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = cost;
         installed.map(|_| ())
     }

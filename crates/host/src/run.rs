@@ -103,7 +103,7 @@ impl World {
             (_, text) => REJECT_CODE_BYTES + text.as_ref().map_or(0, String::len),
         };
         let transmission = fees::CALL_BYTE * bytes as u128;
-        canister.balance += answer.refund + fees::response() - transmission;
+        canister.balance += answer.refund + fees::response().saturating_sub(transmission);
         let root = context.root;
         let prepaid = fees::prepaid(limits::UPDATE);
         let mode = if answer.result.is_ok() { Mode::ReplyCallback } else { Mode::RejectCallback };
@@ -219,11 +219,11 @@ impl World {
                 canister.log.push(time, line);
             }
             canister.balance =
-                if is_callback { canister.balance + prepaid - cost } else { canister.balance - cost };
+                (canister.balance + if is_callback { prepaid } else { 0 }).saturating_sub(cost);
             self.spend(context.root, cost);
             return Some(failure);
         }
-        canister.balance = ran.message.canister.balance + prepaid - cost;
+        canister.balance = (ran.message.canister.balance + prepaid).saturating_sub(cost);
         context.instructions += instructions;
         canister.version += 1;
         context.available -= effects.accepted;

@@ -75,6 +75,16 @@ impl MemoryFile {
     }
 }
 
+/// Whether this kernel's page map tells written pages from others; some sandboxes have none or an empty one.
+pub(super) fn probe() -> io::Result<bool> {
+    let image = MemoryFile::new()?;
+    let space = image.space(ADDRESSABLE)?;
+    space.open(4 * PAGE)?;
+    let read = space.bytes()[PAGE];
+    space.bytes_mut()[0] = 1;
+    Ok(read == 0 && image.changed(&space)? == [0] && image.touched(&space)?.written == 1)
+}
+
 impl Committed for MemoryFile {
     fn new() -> io::Result<Self> {
         // SAFETY: the name is a terminated string; the descriptor answered is owned by nobody else.
