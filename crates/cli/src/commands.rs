@@ -4,6 +4,7 @@ use clap::CommandFactory;
 
 use crate::args::{Cli, Command};
 use crate::failure::Failure;
+use crate::print;
 use crate::progress::Progress;
 
 mod admins;
@@ -33,7 +34,9 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Metadata(args) => metadata::metadata(&args, progress),
         Command::Admins(args) => admins::admins(args.action, progress),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "ic-nn", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "ic-nn", &mut script);
+            print::bytes(&script);
             Ok(())
         }
     }

@@ -13,6 +13,7 @@ mod format;
 mod input;
 mod local;
 mod output;
+mod print;
 mod progress;
 mod target;
 mod wasm;

@@ -12,6 +12,7 @@ use crate::failure::Failure;
 use crate::format;
 use crate::input::write_npy;
 use crate::local::Charge;
+use crate::print::say;
 
 mod classes;
 mod summary;
@@ -64,7 +65,7 @@ pub fn align_right(table: &mut Table, first: usize) {
 
 /// JSON on stdout.
 pub fn print_json(value: &Value) {
-    println!("{value:#}");
+    say!("{value:#}");
 }
 
 /// Cycles as JSON has numbers: what a call costs is far below 2^64.
@@ -102,7 +103,7 @@ impl<'a> Presentation<'a> {
     }
 
     fn show_one(&self, answer: &Answer) {
-        println!("{}", outputs_table(&answer.response.outputs));
+        say!("{}", outputs_table(&answer.response.outputs));
         if let (Some(ranking), Some((name, tensor))) = (&self.ranking, answer.response.outputs.first()) {
             let classes = ranking.of(tensor);
             let score = if classes.probabilities { "probability" } else { "score" };
@@ -116,9 +117,9 @@ impl<'a> Presentation<'a> {
                 table.add_row(vec![(place + 1).to_string(), class.label.clone(), score]);
             }
             align_right(&mut table, 2);
-            println!("{table}");
+            say!("{table}");
         }
-        println!("{}", self.cost_line(answer));
+        say!("{}", self.cost_line(answer));
     }
 
     fn cost_line(&self, answer: &Answer) -> String {
@@ -157,9 +158,9 @@ impl<'a> Presentation<'a> {
     fn show_many(&self, answers: &[Answer]) {
         let Some(ranking) = &self.ranking else {
             for answer in answers {
-                println!("{}", answer.label);
-                println!("{}", outputs_table(&answer.response.outputs));
-                println!("{}", self.cost_line(answer));
+                say!("{}", answer.label);
+                say!("{}", outputs_table(&answer.response.outputs));
+                say!("{}", self.cost_line(answer));
             }
             return;
         };
@@ -186,7 +187,7 @@ impl<'a> Presentation<'a> {
             table.add_row(row);
         }
         align_right(&mut table, 1);
-        println!("{table}");
+        say!("{table}");
     }
 
     fn json(&self, model: &str, answers: &[Answer]) -> Value {

@@ -95,3 +95,14 @@ fn a_wasm_that_is_missing_or_none_is_exit_code_3_with_the_command_that_builds_it
     by_variable.env("IC_NN_WASM", "Cargo.toml");
     assert!(finish(by_variable).fails(3).contains("neither wasm nor gzipped wasm"));
 }
+
+#[test]
+fn a_reader_that_stops_ends_the_program_quietly() {
+    let mut describe = command(&["describe", MODEL]);
+    describe.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut child = describe.spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(output.status.code(), Some(0));
+}

@@ -2,6 +2,7 @@
 
 use crate::args::AdminsAction;
 use crate::failure::Failure;
+use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
 
@@ -13,7 +14,7 @@ pub fn admins(action: AdminsAction, progress: Progress) -> Result<(), Failure> {
             if admins.is_empty() {
                 progress.note("no admins: only controllers may change the registry");
             }
-            admins.iter().for_each(|admin| println!("{admin}"));
+            admins.iter().for_each(|admin| say!("{admin}"));
         }
         AdminsAction::Add { principal, target } => {
             let target = Target::open(&target, progress)?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::args::{AnswerArgs, DemoArgs, InputArgs, RunArgs};
 use crate::commands::run;
 use crate::failure::Failure;
+use crate::print::say;
 use crate::progress::Progress;
 
 /// Shows the command, then runs it.
@@ -15,7 +16,7 @@ pub fn demo(args: &DemoArgs, progress: Progress) -> Result<(), Failure> {
     };
     let (model, digits) = (models.join("digits.onnx"), models.join("digits"));
     let labels = digits.join("labels.txt");
-    println!(
+    say!(
         "$ ic-nn run {} --input {} --labels {} --top 3 --upgrade",
         model.display(),
         digits.display(),

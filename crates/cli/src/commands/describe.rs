@@ -12,6 +12,7 @@ use crate::commands::model_file;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{align_right, print_json, table};
+use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
 
@@ -219,7 +220,7 @@ impl View {
     fn print(&self) {
         let width = self.facts.iter().map(|(what, _)| what.len()).max().unwrap_or(0);
         for (what, value) in &self.facts {
-            println!("{what:width$}  {value}");
+            say!("{what:width$}  {value}");
         }
         let mut ports = table(&["", "name", "type", "shape"]);
         for (kind, list) in [("input", &self.inputs), ("output", &self.outputs)] {
@@ -227,12 +228,12 @@ impl View {
                 ports.add_row([kind, &port.name, port.ty.label(), &port.shape()]);
             }
         }
-        println!("{ports}");
+        say!("{ports}");
         let mut operators = table(&["operator", "nodes"]);
         for operator in &self.operators {
             operators.add_row([operator.operator.as_str(), &operator.count.to_string()]);
         }
         align_right(&mut operators, 1);
-        println!("{operators}");
+        say!("{operators}");
     }
 }

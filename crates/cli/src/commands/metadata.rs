@@ -6,6 +6,7 @@ use crate::args::MetadataArgs;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{print_json, table};
+use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
 
@@ -58,6 +59,6 @@ pub fn metadata(args: &MetadataArgs, progress: Progress) -> Result<(), Failure> 
     ] {
         table.add_row([what, value.as_str()]);
     }
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }

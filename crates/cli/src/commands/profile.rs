@@ -11,6 +11,7 @@ use crate::format;
 use crate::input;
 use crate::local::{Charge, Local};
 use crate::output::{align_right, json_cycles, print_json, table};
+use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::wasm::{self, CanisterWasm};
@@ -137,7 +138,7 @@ impl Profile {
     }
 
     fn print(&self) {
-        println!("{}, {}", self.model, format::bytes(self.bytes));
+        say!("{}, {}", self.model, format::bytes(self.bytes));
         let mut header = vec!["step".to_owned(), "instructions".to_owned()];
         for nodes in NODES {
             header.extend([format!("cycles, {nodes} nodes"), format!("XDR, {nodes} nodes")]);
@@ -152,13 +153,9 @@ impl Profile {
         row.extend(prices(self.storage()));
         table.add_row(row);
         align_right(&mut table, 1);
-        println!("{table}");
-        println!(
-            "memory: {} heap, {} stable",
-            format::bytes(self.heap_bytes),
-            format::bytes(self.stable_bytes)
-        );
-        println!("{}", self.verdict());
+        say!("{table}");
+        say!("memory: {} heap, {} stable", format::bytes(self.heap_bytes), format::bytes(self.stable_bytes));
+        say!("{}", self.verdict());
     }
 
     fn json(&self) -> Value {

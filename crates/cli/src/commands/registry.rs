@@ -8,6 +8,7 @@ use crate::commands::model_file;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{align_right, print_json, table};
+use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
 
@@ -26,7 +27,7 @@ pub fn upload(args: &UploadArgs, progress: Progress) -> Result<(), Failure> {
             "sha256": hex::encode(&version.sha256),
         }));
     } else {
-        println!("{}:{}", version.name, version.version);
+        say!("{}:{}", version.name, version.version);
     }
     Ok(())
 }
@@ -53,7 +54,7 @@ pub fn list(args: &ListArgs, progress: Progress) -> Result<(), Failure> {
         return Ok(());
     }
     if models.is_empty() {
-        println!("no models yet: `ic-nn upload NAME MODEL.onnx` puts one there");
+        say!("no models yet: `ic-nn upload NAME MODEL.onnx` puts one there");
         return Ok(());
     }
     let mut table = table(&["model", "state", "sha256", "uploader", "bytes"]);
@@ -67,7 +68,7 @@ pub fn list(args: &ListArgs, progress: Progress) -> Result<(), Failure> {
         ]);
     }
     align_right(&mut table, 4);
-    println!("{table}");
+    say!("{table}");
     Ok(())
 }
 
@@ -79,7 +80,7 @@ pub fn load(args: &NameArgs, progress: Progress) -> Result<(), Failure> {
         .briefly(&format!("loading {}", args.model), || target.charged(|| client.load_by_name(&args.model)));
     let graph = graph?;
     target.keep()?;
-    println!("{graph}");
+    say!("{graph}");
     if let Some(charge) = charge {
         progress.note(&format!("{} instructions", format::instructions(charge.instructions)));
     }
@@ -95,14 +96,14 @@ pub fn unload(args: &UnloadArgs, progress: Progress) -> Result<(), Failure> {
         Err(_) => match client.describe(&args.model)?.graph {
             Some(graph) => graph,
             None => {
-                println!("{} is not loaded", args.model);
+                say!("{} is not loaded", args.model);
                 return Ok(());
             }
         },
     };
     client.unload(graph)?;
     target.keep()?;
-    println!("unloaded graph {graph}");
+    say!("unloaded graph {graph}");
     Ok(())
 }
 
@@ -111,7 +112,7 @@ pub fn delete(args: &NameArgs, progress: Progress) -> Result<(), Failure> {
     let target = Target::open(&args.target, progress)?;
     let deleted = target.client().delete(&args.model)?;
     target.keep()?;
-    println!("deleted {deleted} {}", if deleted == 1 { "version" } else { "versions" });
+    say!("deleted {deleted} {}", if deleted == 1 { "version" } else { "versions" });
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use crate::commands::model_file;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Presentation};
+use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
 use crate::wasm;
@@ -39,7 +40,7 @@ pub fn run(args: &RunArgs, progress: Progress) -> Result<(), Failure> {
         let again = progress.during("asking again", || ask(&target, &model, &cases, By::Update))?;
         let line = compare(&answers, &again)?;
         if !args.answer.json {
-            println!("{line}");
+            say!("{line}");
         }
     }
     Ok(())
