@@ -45,7 +45,10 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
     refuse_what_cannot_fit(&version, &inputs)?;
     let load_instructions = internal::make_resident(&version)?;
     let outputs = internal::run(&version, inputs)?;
-    respond(&version, Answer { outputs, load_instructions }, wire::MAX_QUERY_REPLY)
+    // The same method called as an update replies as an update does.
+    let limit =
+        if ic_cdk::api::in_replicated_execution() { wire::MAX_UPDATE_REPLY } else { wire::MAX_QUERY_REPLY };
+    respond(&version, Answer { outputs, load_instructions }, limit)
 }
 
 /// A query that runs out of instructions tells its caller nothing; what the upload's trial measured tells it before.

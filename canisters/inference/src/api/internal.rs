@@ -25,9 +25,10 @@ pub(crate) const BREATHE: &str = "ic_nn_internal_breathe";
 fn probe(upload: Arg<u64>) -> Result<serde_bytes::ByteBuf, Error> {
     Itself::check()?;
     let upload = upload?;
+    let available = state::limits().available_bytes;
     let (bytes, hash) = state::store(|s| {
         let blob = s.upload_blob(upload)?;
-        admit(blob.bytes())?;
+        admit(blob.bytes(), available)?;
         let bytes = blob.to_vec()?;
         let announced = s.status(upload, s.owner(upload)?)?.sha256;
         let hash = announced.try_into().map_err(|_| {
@@ -91,9 +92,10 @@ pub(super) fn make_resident(version: &Version) -> Result<u64, Error> {
         return Ok(0);
     }
     make_room(&version.sha256, version.bytes);
+    let available = state::limits().available_bytes;
     let bytes = state::store(|s| {
         let blob = s.blob(&version.name, version.version)?;
-        admit(blob.bytes())?;
+        admit(blob.bytes(), available)?;
         Ok::<_, Error>(blob.to_vec()?)
     })?;
     let (graph, instructions) = load(bytes, &version.sha256)?;
@@ -126,8 +128,7 @@ fn make_room(keep: &[u8; 32], bytes: u64) {
     while state::limits().available_bytes < bytes.saturating_mul(3) && state::residents(|r| r.evict(keep)) {}
 }
 
-fn admit(bytes: u64) -> Result<(), Error> {
-    let available = state::limits().available_bytes;
+fn admit(bytes: u64, available: u64) -> Result<(), Error> {
     if bytes <= available {
         Ok(())
     } else {
