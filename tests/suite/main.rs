@@ -1,0 +1,11 @@
+//! Behaviour of the service through its wasm, on every runtime that is there.
+
+mod access;
+mod digits;
+mod hostile;
+mod inputs;
+mod mobilenet;
+mod mutation;
+mod registry;
+mod upgrade;
+mod uploads;

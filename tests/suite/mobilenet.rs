@@ -1,0 +1,53 @@
+//! MobileNetV2 1.0/224: 14 MB of weights through upload, load and a query, and what comes out against the native engine.
+
+use ic_nn_engine::{Graph, Limits};
+use ic_nn_tests::on_every_runtime;
+use ic_nn_tests::service::{Service, repository};
+use ic_nn_types::{InferRequest, Tensor};
+
+#[test]
+fn it_answers_in_a_query_what_the_native_engine_answers() {
+    let path = repository("models/generated/mobilenetv2.onnx");
+    let model = match std::fs::read(&path) {
+        Ok(model) => model,
+        Err(e) if std::env::var_os("CI").is_some() => {
+            panic!("{}: {e}; run scripts/models/run architectures mobilenetv2", path.display())
+        }
+        Err(_) => {
+            println!(
+                "skipped: {} is not there; scripts/models/run architectures mobilenetv2 makes it",
+                path.display()
+            );
+            return;
+        }
+    };
+    // A picture's worth of numbers from -2 to 2, from a fixed linear congruence.
+    let mut state = 20_251_120u32;
+    let values: Vec<f32> = (0..3 * 224 * 224)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 22) as f32 - 2.0
+        })
+        .collect();
+    let input = vec![("image".to_owned(), Tensor::from_f32(vec![1, 3, 224, 224], &values))];
+    let mut native = Graph::load(model.clone(), &Limits::default()).expect("it loads natively");
+    let want =
+        native.infer(input.clone(), &Limits::default()).expect("it infers")[0].1.to_f32().expect("FP32");
+    let scale = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+    assert!(scale > 0.1, "a model that says something");
+    on_every_runtime("MobileNetV2", |replica| {
+        let service = Service::deploy(replica, None);
+        service.serve("mobilenetv2", &model);
+        let request = InferRequest { model: "mobilenetv2".into(), inputs: input.clone() };
+        let reply = service.controller().infer_query(&request).expect("it fits a query");
+        let got = reply.outputs[0].1.to_f32().expect("FP32");
+        assert_eq!(got.len(), want.len());
+        let worst = got.iter().zip(&want).map(|(g, w)| (g - w).abs()).fold(0f32, f32::max);
+        println!(
+            "MobileNetV2: {} instructions, worst difference {:.1e} of {scale:.2}",
+            reply.instructions, worst
+        );
+        assert!(worst <= 1e-4 * scale, "{worst} of {scale}");
+        assert!(reply.instructions < 5_000_000_000);
+    });
+}

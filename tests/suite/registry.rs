@@ -1,0 +1,72 @@
+//! Versions, names, lists, deletion, graph handles.
+
+use ic_nn_tests::on_every_runtime;
+use ic_nn_tests::onnx::{self, Dim, element};
+use ic_nn_tests::service::{Service, refused};
+use ic_nn_types::{ErrorCode, ListRequest, ModelState, Tensor};
+
+#[test]
+fn versions_count_up_and_are_not_reused() {
+    on_every_runtime("versions", |replica| {
+        let service = Service::deploy(replica, None);
+        let caller = service.controller();
+        let relu = onnx::unary("Relu", element::FLOAT, &[Dim::Is(1)]);
+        let neg = onnx::unary("Neg", element::FLOAT, &[Dim::Is(1)]);
+        assert_eq!(service.upload("m", &relu).expect("it is accepted").version, 1);
+        assert_eq!(service.upload("m", &neg).expect("it is accepted").version, 2);
+        let x = || vec![("x".to_owned(), Tensor::from_f32(vec![1], &[-3.0]))];
+        let answer = |model: &str| service.ask(model, x()).expect("it infers")[0].1.to_f32().expect("FP32");
+        assert_eq!(answer("m"), [3.0], "the newest");
+        assert_eq!(answer("m:1"), [0.0]);
+        assert_eq!(caller.delete("m:2"), Ok(1));
+        assert_eq!(answer("m"), [0.0], "the newest that is left");
+        refused(service.ask("m:2", x()), ErrorCode::NotFound, &["m", "2", "1"]);
+        assert_eq!(service.upload("m", &neg).expect("it is accepted").version, 3);
+        assert_eq!(caller.delete("m"), Ok(2));
+        refused(caller.delete("m"), ErrorCode::NotFound, &["m"]);
+        assert_eq!(service.upload("m", &neg).expect("it is accepted").version, 4);
+    });
+}
+
+#[test]
+fn lists_come_in_pages() {
+    on_every_runtime("list", |replica| {
+        let service = Service::deploy(replica, None);
+        let caller = service.controller();
+        for name in ["b", "a", "c"] {
+            service.upload(name, &onnx::echo(element::FLOAT, &[Dim::Is(1)])).expect("it is accepted");
+        }
+        service.upload("a", &onnx::echo(element::INT64, &[Dim::Is(1)])).expect("it is accepted");
+        let page = caller.list(&ListRequest { after: None, limit: Some(3) }).expect("a page");
+        let names: Vec<_> = page.models.iter().map(|m| (m.name.as_str(), m.version)).collect();
+        assert_eq!(names, [("a", 1), ("a", 2), ("b", 1)]);
+        assert!(page.models.iter().all(|m| m.state == Some(ModelState::Available)));
+        let rest = caller.list(&ListRequest { after: page.next, limit: Some(3) }).expect("a page");
+        assert_eq!((rest.models.len(), rest.next), (1, None));
+        refused(
+            caller.list(&ListRequest { after: Some("a:x".into()), limit: None }),
+            ErrorCode::InvalidArgument,
+            &["a:x"],
+        );
+    });
+}
+
+#[test]
+fn handles_are_shared_while_loaded_and_never_reused() {
+    on_every_runtime("handles", |replica| {
+        let service = Service::deploy(replica, None);
+        let caller = service.controller();
+        service.upload("m", &onnx::add()).expect("it is accepted");
+        let first = caller.load_by_name("m").expect("it loads");
+        assert_eq!(caller.load_by_name("m:1"), Ok(first));
+        caller.unload(first).expect("it unloads");
+        refused(caller.unload(first), ErrorCode::NotFound, &["unloaded"]);
+        refused(caller.unload(77), ErrorCode::NotFound, &["77"]);
+        let second = caller.load_by_name("m").expect("it loads again");
+        assert!(second > first);
+        refused(caller.load_by_name("n"), ErrorCode::NotFound, &["n"]);
+        caller.delete("m").expect("it goes");
+        refused(caller.unload(second), ErrorCode::NotFound, &[]);
+        assert_eq!(caller.server_metadata().expect("metadata").name, "ic-nn");
+    });
+}
