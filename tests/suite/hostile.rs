@@ -215,7 +215,8 @@ fn bombs() -> Vec<Case> {
             &["cycle"],
         ),
         case("data in another file", weight(external), operation, &["`w`", "../../etc/passwd", "one file"]),
-        case("more elements than data", dims(&[1 << 20, 1 << 10]), encoding, &["`w`"]),
+        case("more elements than data", dims(&[1 << 10, 1 << 10]), encoding, &["`w`", "4194304 bytes", "8"]),
+        case("more elements than a heap", dims(&[1 << 20, 1 << 10]), large, &["`w`", "4294967296 bytes"]),
         case("dimensions that overflow", dims(&[i64::MAX, i64::MAX]), encoding, &["`w`"]),
         case("a negative dimension", dims(&[-2]), encoding, &["`w`"]),
         case("two dimensions that overflow 32 bits", dims(&[65_536, 65_536, 2]), encoding, &["`w`"]),
@@ -271,6 +272,7 @@ fn check(name: &str, cases: fn() -> Vec<Case>) {
         for Case { what, file, code, words } in cases() {
             println!("{what}");
             let error = refused(service.upload("bad", &file), code, words);
+            service.abandon("bad", &file);
             assert!(error.data.len() < 1_500, "{what}: a text one can read: {error}");
         }
         refused(service.controller().describe("bad"), ErrorCode::NotFound, &["bad"]);
@@ -339,7 +341,10 @@ fn a_panic_of_the_engine_is_an_error_with_its_text() {
         let service = Service::deploy(replica, None);
         for (ix, file) in files.iter().enumerate() {
             match service.upload("odd", &file.clone().finish()) {
-                Err(ic_nn_client::ClientError::Service { error, .. }) => println!("{ix}: {error}"),
+                Err(ic_nn_client::ClientError::Service { error, .. }) => {
+                    println!("{ix}: {error}");
+                    service.abandon("odd", &file.clone().finish());
+                }
                 Ok(_) => println!("{ix}: accepted"),
                 Err(other) => panic!("{ix}: {other}"),
             }

@@ -13,6 +13,7 @@ pub(crate) type Hash = [u8; 32];
 struct Resident {
     hash: Hash,
     graph: Graph,
+    trial_instructions: Option<u64>,
     pinned: bool,
 }
 
@@ -31,16 +32,21 @@ impl Residents {
         self.0.last_mut().map(|r| &mut r.graph)
     }
 
+    /// What the trial at upload took, if the graph is here; null inside where it did not run.
+    pub(crate) fn trial_instructions(&self, hash: &Hash) -> Option<Option<u64>> {
+        self.0.iter().find(|r| r.hash == *hash).map(|r| r.trial_instructions)
+    }
+
     /// Whether the graph of that content is here.
     pub(crate) fn has(&self, hash: &Hash) -> bool {
         self.0.iter().any(|r| r.hash == *hash)
     }
 
-    /// Takes a graph in, in the place of an older one of the same content.
-    pub(crate) fn insert(&mut self, hash: Hash, graph: Graph) {
+    /// Takes a graph in, in the place of an older one of the same content, with what its trial took.
+    pub(crate) fn insert(&mut self, hash: Hash, graph: Graph, trial_instructions: Option<u64>) {
         let pinned = self.0.iter().any(|r| r.hash == hash && r.pinned);
         self.0.retain(|r| r.hash != hash);
-        self.0.push(Resident { hash, graph, pinned });
+        self.0.push(Resident { hash, graph, trial_instructions, pinned });
     }
 
     /// Pins the graphs whose content is in `hashes` and no others.

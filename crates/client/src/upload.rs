@@ -48,7 +48,8 @@ pub enum UploadEvent {
 impl<T: Transport> Client<T> {
     /// Uploads `bytes` as the next version of `name` and answers that version.
     ///
-    /// `progress` is told every step. A failed upload stays open in the service, and the same call resumes it.
+    /// `progress` is told every step. A failed upload stays open in the service, and the same call resumes it; one whose
+    /// bytes are refused for what they are is closed.
     pub fn upload(
         &self,
         name: &str,
@@ -73,7 +74,14 @@ impl<T: Transport> Client<T> {
             }
         }
         progress(UploadEvent::Committing);
-        self.commit(status.upload, &spec, progress)
+        let committed = self.commit(status.upload, &spec, progress);
+        if let Err(ClientError::Service { error, .. }) = &committed
+            && matches!(error.code, ErrorCode::InvalidEncoding | ErrorCode::UnsupportedOperation)
+        {
+            // These bytes will never be a version; what is told is why, whether or not the upload closes.
+            let _ = self.upload_abort(status.upload);
+        }
+        committed
     }
 
     /// Sends chunks `first` to `last` and answers the status after the last of them.

@@ -46,13 +46,22 @@ fn report() -> Result<()> {
         }
     }
     let install = instructions * INSTRUCTIONS_PER_INSTRUCTION;
-    println!("code section   {:>12} bytes  ({:.1}% of the limit, {MOST_CODE_BYTES})", code, share(code, MOST_CODE_BYTES));
+    println!(
+        "code section   {:>12} bytes  ({:.1}% of the limit, {MOST_CODE_BYTES})",
+        code,
+        share(code, MOST_CODE_BYTES)
+    );
     println!("module         {:>12} bytes", wasm.len());
     println!("functions      {functions:>12}        (limit {MOST_FUNCTIONS})");
     println!("instructions   {instructions:>12}        (largest function {largest}, limit 1000000)");
-    println!("install        {install:>12} instructions at {INSTRUCTIONS_PER_INSTRUCTION} each, about {:.1} B cycles on 13 nodes; the replica's metering adds some", install as f64 / 1e9);
+    println!(
+        "install        {install:>12} instructions at {INSTRUCTIONS_PER_INSTRUCTION} each, about {:.1} B cycles on 13 nodes; the replica's metering adds some",
+        install as f64 / 1e9
+    );
     if code > bound {
-        bail!("the code section has {code} bytes, {bound} are allowed here; look at what a new dependency brings (docs/build.md)");
+        bail!(
+            "the code section has {code} bytes, {bound} are allowed here; look at what a new dependency brings (docs/build.md)"
+        );
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use ic_cdk::{query, update};
 use ic_nn_store::Version;
-use ic_nn_types::{Error, ErrorCode, InferRequest, InferResponse, NamedTensor};
+use ic_nn_types::{Error, ErrorCode, InferRequest, InferResponse};
 
 use super::internal;
 use crate::facts::Facts;
@@ -42,7 +42,7 @@ pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, E
 pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, Error> {
     let InferRequest { model, inputs } = request?;
     let version = state::store(|s| s.resolve(&model))?;
-    refuse_what_cannot_fit(&version, &inputs)?;
+    refuse_what_cannot_fit(&version)?;
     let load_instructions = internal::make_resident(&version)?;
     let outputs = internal::run(&version, inputs)?;
     // The same method called as an update replies as an update does.
@@ -52,20 +52,25 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
 }
 
 /// A query that runs out of instructions tells its caller nothing; what the upload's trial measured tells it before.
-fn refuse_what_cannot_fit(version: &Version, inputs: &[NamedTensor]) -> Result<(), Error> {
-    let facts = state::store(|s| s.facts(&version.name, version.version).map_err(Error::from))
-        .and_then(|f| Facts::decode(&f))?;
-    let load = if state::residents(|r| r.has(&version.sha256)) { 0 } else { facts.load_instructions };
-    let fixed = facts.inputs.iter().flat_map(|i| &i.dimensions).all(Option::is_some);
-    let smallest = fixed || inputs.iter().all(|(_, t)| t.dimensions.iter().all(|&d| d == 1));
-    let run = facts.trial_instructions.filter(|_| smallest).unwrap_or(0);
+fn refuse_what_cannot_fit(version: &Version) -> Result<(), Error> {
+    let (load, trial) = match state::residents(|r| r.trial_instructions(&version.sha256)) {
+        Some(trial) => (0, trial),
+        None => {
+            let facts = state::store(|s| s.facts(&version.name, version.version))?;
+            let facts = Facts::decode(&facts)?;
+            (facts.load_instructions, facts.trial_instructions)
+        }
+    };
+    // The trial ran on the smallest shapes: whatever comes takes as much or more.
+    let run = trial.unwrap_or(0);
     if load + run < QUERY_INSTRUCTIONS {
         return Ok(());
     }
     let (name, number) = (&version.name, version.version);
     Err(Error::too_large(if run >= QUERY_INSTRUCTIONS {
         format!(
-            "`{name}:{number}` takes {run} instructions, a query has {QUERY_INSTRUCTIONS}; call `infer`, an update with {UPDATE_INSTRUCTIONS}"
+            "`{name}:{number}` takes at least {run} instructions, a query has {QUERY_INSTRUCTIONS}; call \
+             `infer`, an update with {UPDATE_INSTRUCTIONS}"
         )
     } else {
         format!(

@@ -41,7 +41,7 @@ fn probe(upload: Arg<u64>) -> Result<serde_bytes::ByteBuf, Error> {
     let trial = graph.trial(&state::limits());
     let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
     // The commit that called goes on to publish these very bytes; whoever asks next finds the graph here.
-    state::residents(|r| r.insert(hash, graph));
+    state::residents(|r| r.insert(hash, graph, facts.trial_instructions));
     facts.encode().map(serde_bytes::ByteBuf::from)
 }
 
@@ -93,13 +93,14 @@ pub(super) fn make_resident(version: &Version) -> Result<u64, Error> {
     }
     make_room(&version.sha256, version.bytes);
     let available = state::limits().available_bytes;
-    let bytes = state::store(|s| {
+    let (bytes, facts) = state::store(|s| {
         let blob = s.blob(&version.name, version.version)?;
         admit(blob.bytes(), available)?;
-        Ok::<_, Error>(blob.to_vec()?)
+        Ok::<_, Error>((blob.to_vec()?, s.facts(&version.name, version.version)?))
     })?;
+    let facts = Facts::decode(&facts)?;
     let (graph, instructions) = load(bytes, &version.sha256)?;
-    state::residents(|r| r.insert(version.sha256, graph));
+    state::residents(|r| r.insert(version.sha256, graph, facts.trial_instructions));
     Ok(instructions)
 }
 

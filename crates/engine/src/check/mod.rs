@@ -52,8 +52,9 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
     if bytes.is_empty() {
         return Err(ModelError::NotOnnx { reason: "the file is empty".into() });
     }
-    let mut proto = ModelProto::decode(bytes.as_slice())
-        .map_err(|e| ModelError::NotOnnx { reason: format!("the protobuf does not decode: {e}") })?;
+    let mut proto = ModelProto::decode(bytes.as_slice()).map_err(|e| ModelError::NotOnnx {
+        reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
+    })?;
     drop(bytes);
     let opset = opset(&proto)?;
     let mut walk = graph::Walk::new(limits);
@@ -73,6 +74,17 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
         opset,
         proto,
     })
+}
+
+/// The ends of a long text: a decoder's names the field at the beginning, its ancestors, and the cause at the end.
+fn ends(text: &str) -> String {
+    const END: usize = 120;
+    let characters = text.chars().count();
+    if characters <= 2 * END {
+        return text.to_owned();
+    }
+    let tail: String = text.chars().skip(characters - END).collect();
+    format!("{} … {tail}", text.chars().take(END).collect::<String>())
 }
 
 fn opset(proto: &ModelProto) -> Result<i64, ModelError> {
