@@ -2,11 +2,33 @@
 //! another meaning.
 
 use ic_nn_store::Memories;
-use ic_stable_structures::DefaultMemoryImpl;
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
+use ic_stable_structures::{DefaultMemoryImpl, Memory as StableMemory};
 
-/// What the store's tables live in.
-pub(crate) type Memory = VirtualMemory<DefaultMemoryImpl>;
+/// What the store's tables live in: a virtual memory that refuses to grow where the manager would panic, at the last
+/// of its buckets.
+pub(crate) struct Memory(VirtualMemory<DefaultMemoryImpl>);
+
+impl StableMemory for Memory {
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn grow(&self, pages: u64) -> i64 {
+        match self.size().checked_add(pages) {
+            Some(size) if size <= MOST_PAGES => self.0.grow(pages),
+            _ => -1,
+        }
+    }
+
+    fn read(&self, offset: u64, dst: &mut [u8]) {
+        self.0.read(offset, dst);
+    }
+
+    fn write(&self, offset: u64, src: &[u8]) {
+        self.0.write(offset, src);
+    }
+}
 
 const SETTINGS: MemoryId = MemoryId::new(0);
 const NAMES: MemoryId = MemoryId::new(1);
@@ -17,20 +39,22 @@ const GRAPHS: MemoryId = MemoryId::new(5);
 /// The model files. The highest id, so that new tables find theirs below.
 const BLOBS: MemoryId = MemoryId::new(100);
 
-/// Pages of a bucket: 2 MiB. The manager addresses 32,768 buckets, so this gives the 64 GiB that models may take by
-/// default, and an empty canister takes 14 MiB.
+/// Pages of a bucket: 2 MiB. The manager addresses 32,768 buckets, 64 GiB; an empty canister takes one for each table.
 const BUCKET_PAGES: u16 = 32;
+
+/// Pages that one memory may have: 32,768 buckets less 256 (512 MiB) for all the other tables.
+const MOST_PAGES: u64 = (32_768 - 256) * BUCKET_PAGES as u64;
 
 /// The store's memories in the canister's stable memory.
 pub(crate) fn memories() -> Memories<Memory> {
     let manager = MemoryManager::init_with_bucket_size(DefaultMemoryImpl::default(), BUCKET_PAGES);
     Memories {
-        settings: manager.get(SETTINGS),
-        names: manager.get(NAMES),
-        versions: manager.get(VERSIONS),
-        facts: manager.get(FACTS),
-        uploads: manager.get(UPLOADS),
-        graphs: manager.get(GRAPHS),
-        blobs: manager.get(BLOBS),
+        settings: Memory(manager.get(SETTINGS)),
+        names: Memory(manager.get(NAMES)),
+        versions: Memory(manager.get(VERSIONS)),
+        facts: Memory(manager.get(FACTS)),
+        uploads: Memory(manager.get(UPLOADS)),
+        graphs: Memory(manager.get(GRAPHS)),
+        blobs: Memory(manager.get(BLOBS)),
     }
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use candid::Principal;
 use ic_nn_client::{CallError, Transport};
-use ic_nn_host::{CanisterSettings, Host, HostError, InstallMode, Replica};
+use ic_nn_host::{CanisterSettings, Host, HostBuilder, HostError, InstallMode, Replica};
 use ic_nn_types::InitArgs;
 use sha2::{Digest, Sha256};
 
@@ -21,6 +21,9 @@ const CANISTER: &str = "canister.txt";
 const HOST: &str = "host";
 /// Held while a command uses the folder.
 const LOCK: &str = "lock";
+
+/// What a measured update may take: a hundred times what the Internet Computer grants, some minutes of this machine.
+const MEASURED_INSTRUCTIONS: u64 = 4_000_000_000_000;
 
 /// What calls were charged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,9 +52,18 @@ struct Kept {
 }
 
 impl Local {
-    /// A new canister that lives as long as this value.
+    /// A new canister that lives as long as this value, on a host that grants what the Internet Computer does.
     pub fn ephemeral(wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {
-        let host = Host::builder().build().map_err(host_failure)?;
+        Self::on(Host::builder(), wasm, progress)
+    }
+
+    /// A new canister whose updates may take as many instructions as they like, to measure what does not fit.
+    pub fn unlimited(wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {
+        Self::on(Host::builder().update_limit(MEASURED_INSTRUCTIONS), wasm, progress)
+    }
+
+    fn on(host: HostBuilder, wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {
+        let host = host.build().map_err(host_failure)?;
         let sender = developer();
         let canister = host.create_canister(sender, CanisterSettings::default());
         let local = Local {

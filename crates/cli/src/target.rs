@@ -71,6 +71,11 @@ impl Target {
         Ok(Target::Local(Box::new(Local::ephemeral(wasm, progress)?)))
     }
 
+    /// The same, on a host that measures what the Internet Computer would stop.
+    pub fn unlimited(wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {
+        Ok(Target::Local(Box::new(Local::unlimited(wasm, progress)?)))
+    }
+
     /// A client of the target.
     pub fn client(&self) -> Client<Box<dyn Transport + '_>> {
         Client::new(match self {

@@ -46,7 +46,7 @@ impl World {
         let number = canister.fresh_id();
         let prepaid = fees::prepaid(limits::UPDATE);
         let mut message =
-            Message::new(entry.1, limits::UPDATE, canister.facts(self.time, canister.balance - prepaid));
+            Message::new(entry.1, self.update_limit, canister.facts(self.time, canister.balance - prepaid));
         message.payload = call.payload;
         call_facts(&mut message, &context);
         let ran = self.execute(id, Entry::Export(&entry.0), message, context.root);
@@ -72,8 +72,11 @@ impl World {
             return;
         }
         let number = canister.fresh_id();
-        let message =
-            Message::new(Mode::SystemTask, limits::UPDATE, canister.facts(time, canister.balance - prepaid));
+        let message = Message::new(
+            Mode::SystemTask,
+            self.update_limit,
+            canister.facts(time, canister.balance - prepaid),
+        );
         let mut context = CallContext {
             origin: Origin::Task,
             caller: Principal::management_canister(),
@@ -107,7 +110,7 @@ impl World {
         let root = context.root;
         let prepaid = fees::prepaid(limits::UPDATE);
         let mode = if answer.result.is_ok() { Mode::ReplyCallback } else { Mode::RejectCallback };
-        let mut message = Message::new(mode, limits::UPDATE, canister.facts(time, canister.balance));
+        let mut message = Message::new(mode, self.update_limit, canister.facts(time, canister.balance));
         call_facts(&mut message, &context);
         message.refunded = answer.refund;
         let closure = match answer.result {
@@ -142,7 +145,7 @@ impl World {
         let closure = callback.on_cleanup?;
         let time = self.time;
         let canister = self.canisters.get_mut(&id)?;
-        let limit = limits::UPDATE.saturating_sub(used);
+        let limit = self.update_limit.saturating_sub(used);
         let mut message = Message::new(Mode::Cleanup, limit, canister.facts(time, canister.balance));
         call_facts(&mut message, context);
         let mut context = context.clone();

@@ -27,6 +27,8 @@ const CANISTER_OVERHEAD: u64 = 8_000_000;
 pub(crate) struct World {
     pub compiler: Compiler,
     pub schedule: CostSchedule,
+    /// Instructions that a message may take; what it prepays does not follow.
+    pub update_limit: u64,
     pub canisters: BTreeMap<Principal, Canister>,
     pub time: u64,
     /// Time was moved since the last round, which then takes it as it is.
@@ -65,6 +67,7 @@ impl World {
         Self {
             compiler,
             schedule,
+            update_limit: limits::UPDATE,
             canisters: BTreeMap::new(),
             time: subnet::GENESIS,
             time_moved: false,

@@ -27,8 +27,8 @@ pub const MAX_ADMINS: usize = 100;
 /// loads it in one, which may touch 2 GiB of stable memory. The heap holds the file beside its tensors and the copies
 /// packed for the kernels, each about as large: 3 × 512 MiB are half of what wasm_memory_limit (3 GiB) grants.
 const DEFAULT_MAX_MODEL_BYTES: u64 = 512 << 20;
-/// 64 GiB: an eighth of the 500 GiB that stable memory can have.
-const DEFAULT_MAX_TOTAL_BYTES: u64 = 64 << 30;
+/// 60 GiB: all that may be set.
+const DEFAULT_MAX_TOTAL_BYTES: u64 = MOST_TOTAL_BYTES;
 /// 2.5 GiB: wasm_memory_limit is 3 GiB unless a controller raises it; half a GiB is left to messages and the canister.
 const DEFAULT_MAX_HEAP_BYTES: u64 = 5 << 29;
 /// 16: each upload reserves the whole of its file, and its record is read when another one begins.
@@ -36,8 +36,9 @@ const DEFAULT_MAX_OPEN_UPLOADS: u32 = 16;
 
 /// 4 GiB: a wasm32 heap holds no larger file.
 const MOST_MODEL_BYTES: u64 = 4 << 30;
-/// 500 GiB: all the stable memory that a canister can have.
-const MOST_TOTAL_BYTES: u64 = 500 << 30;
+/// 60 GiB: a `MemoryManager` with buckets of 2 MiB addresses 64 GiB, of which some are the tables' and some lie in gaps
+/// between files.
+const MOST_TOTAL_BYTES: u64 = 60 << 30;
 /// 4 GiB: a wasm32 heap.
 const MOST_HEAP_BYTES: u64 = 4 << 30;
 /// 1,000: beginning an upload reads them all.
@@ -48,7 +49,7 @@ const MOST_OPEN_UPLOADS: u32 = 1_000;
 pub struct Settings {
     /// Largest model file that an upload may announce, bytes; 512 MiB unless set.
     pub max_model_bytes: u64,
-    /// Stable memory for versions and open uploads together, bytes in whole pages; 64 GiB unless set. Gaps between them
+    /// Stable memory for versions and open uploads together, bytes in whole pages; 60 GiB unless set. Gaps between them
     /// do not count, so the memory itself can be larger.
     pub max_total_bytes: u64,
     /// Heap that graphs and inferences may take, bytes; 2.5 GiB unless set. The store keeps it for its embedder.

@@ -13,7 +13,7 @@ use crate::{contained, state};
 pub(super) fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, Error> {
     let admin = Admin::check()?;
     let now = ic_cdk::api::time();
-    Ok(state::store(|s| s.begin(&spec?, admin.caller(), now).map_err(Error::from))?)
+    state::store(|s| Ok(s.begin(&spec?, admin.caller(), now)?))
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<ChunkRequest>")]

@@ -45,7 +45,7 @@ pub fn profile(args: &ProfileArgs, progress: Progress) -> Result<(), Failure> {
     input::check_files(&args.input)?;
     let bytes = model_file::read(&args.model)?;
     let wasm = wasm::find(args.wasm.wasm.as_deref())?;
-    let target = Target::ephemeral(&wasm, progress)?;
+    let target = Target::unlimited(&wasm, progress)?;
     let Target::Local(local) = &target else { return Ok(()) };
     let profile = measure(&target, local, &wasm, args, &bytes, progress)?;
     if args.json {
@@ -133,7 +133,12 @@ impl Profile {
         } else if self.updates() <= 1 {
             format!("one inference fits an update ({} of it), not a query ({})", share(update), share(query))
         } else {
-            format!("one inference takes {} updates ({} of one)", self.updates(), share(update))
+            format!(
+                "one inference fills {} updates ({} of one): it does not fit, and a canister refuses the upload, whose \
+                 trial has to",
+                self.updates(),
+                share(update)
+            )
         }
     }
 

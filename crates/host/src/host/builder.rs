@@ -16,6 +16,7 @@ pub struct HostBuilder {
     schedule: Option<String>,
     cache: Option<PathBuf>,
     seed: u64,
+    update_limit: Option<u64>,
 }
 
 /// Why no host could be made, or its state not be kept.
@@ -71,6 +72,15 @@ impl HostBuilder {
         self
     }
 
+    /// Lets an update, a timer or a callback run for this many instructions instead of the 40 B that the Internet Computer
+    /// grants: to measure what does not fit. Queries and installs keep their limits; the state of such a host is saved and
+    /// opened with the Internet Computer's.
+    #[must_use]
+    pub fn update_limit(mut self, instructions: u64) -> Self {
+        self.update_limit = Some(instructions);
+        self
+    }
+
     /// Makes the host.
     ///
     /// # Errors
@@ -83,7 +93,9 @@ impl HostBuilder {
             }
             None => CostSchedule::default(),
         };
-        Ok(Host::with(World::new(self.compiler()?, schedule, self.seed)))
+        let mut world = World::new(self.compiler()?, schedule, self.seed);
+        world.update_limit = self.update_limit.unwrap_or(world.update_limit);
+        Ok(Host::with(world))
     }
 
     /// Opens what [`Host::save`] wrote into this folder, with its schedule, seed and time; makes a new host where nothing

@@ -9,7 +9,7 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
     let mut store = store();
     let defaults = Settings {
         max_model_bytes: 536_870_912,
-        max_total_bytes: 68_719_476_736,
+        max_total_bytes: 64_424_509_440,
         max_heap_bytes: 2_684_354_560,
         max_open_uploads: 16,
     };
@@ -40,7 +40,7 @@ fn what_is_out_of_range_changes_nothing() {
         ),
         (
             InitArgs { max_total_bytes: Some(u64::MAX), ..InitArgs::default() },
-            "max_total_bytes is 18446744073709551615; 1 to 536870912000 are allowed",
+            "max_total_bytes is 18446744073709551615; 1 to 64424509440 are allowed",
         ),
         (
             InitArgs { max_heap_bytes: Some((4 << 30) + 1), ..InitArgs::default() },
