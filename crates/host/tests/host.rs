@@ -223,6 +223,18 @@ fn newer_schedules_charge_for_pages_touched() {
 }
 
 #[test]
+fn a_measuring_host_grants_what_it_is_told() {
+    let bump = |limit| {
+        let host = Host::builder().update_limit(limit).build().unwrap();
+        let canister = installed(&host);
+        (host.update(canister, me(), "bump", b""), get(&host, canister)[0])
+    };
+    let (stopped, count) = bump(100);
+    assert_eq!((stopped.unwrap_err().error_code.as_str(), count), ("IC0522", 0));
+    assert!(matches!(bump(50_000_000_000), (Ok(_), 1)));
+}
+
+#[test]
 fn storage_is_paid_for_as_time_passes() {
     let host = Host::new().unwrap();
     let canister = installed(&host);
