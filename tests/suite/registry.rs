@@ -3,7 +3,7 @@
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, element};
 use ic_nn_tests::service::{Service, refused};
-use ic_nn_types::{ErrorCode, ListRequest, ModelState, Tensor};
+use ic_nn_types::{ErrorCode, InitArgs, ListRequest, ModelState, Tensor};
 
 #[test]
 fn versions_count_up_and_are_not_reused() {
@@ -68,5 +68,43 @@ fn handles_are_shared_while_loaded_and_never_reused() {
         caller.delete("m").expect("it goes");
         refused(caller.unload(second), ErrorCode::NotFound, &[]);
         assert_eq!(caller.server_metadata().expect("metadata").name, "ic-nn");
+    });
+}
+
+/// `y = x + w` for `floats` weights of value `v`.
+fn weighty(floats: usize, v: f32) -> Vec<u8> {
+    let shape = [Dim::Is(floats as i64)];
+    let weights: Vec<u8> = std::iter::repeat_n(v.to_le_bytes(), floats).flatten().collect();
+    onnx::Model {
+        nodes: vec![onnx::node("Add", &["x", "w"], &["y"], vec![])],
+        inputs: vec![onnx::value("x", element::FLOAT, &[Dim::Is(1)])],
+        outputs: vec![onnx::value("y", element::FLOAT, &shape)],
+        initializers: vec![onnx::tensor("w", element::FLOAT, &[floats as i64], &weights)],
+        ..Default::default()
+    }
+    .finish()
+}
+
+#[test]
+fn graphs_that_nobody_holds_leave_when_memory_is_short() {
+    on_every_runtime("eviction", |replica| {
+        let limits = InitArgs { max_heap_bytes: Some(16 << 20), ..Default::default() };
+        let service = Service::deploy(replica, Some(limits));
+        let caller = service.controller();
+        service.serve("held", &weighty(1_000, 5.0));
+        for ix in 0..12 {
+            let model = weighty(300_000, ix as f32);
+            service.upload(&format!("m{ix}"), &model).expect("older graphs make room");
+        }
+        service.upload("large", &weighty(900_000, 1.0)).expect("older graphs make room");
+        let metadata = caller.server_metadata().expect("metadata");
+        assert!(metadata.heap_bytes < 16 << 20 && metadata.loaded_graphs < 14, "{metadata:?}");
+        let states = caller.list_all().expect("a list");
+        let held = states.iter().find(|m| m.name == "held").expect("it is there");
+        assert_eq!(held.state, Some(ModelState::Loaded), "what has a handle stays");
+        let huge = weighty(6_000_000, 1.0);
+        refused(service.upload("huge", &huge), ErrorCode::TooLarge, &["max_heap_bytes"]);
+        let x = vec![("x".to_owned(), Tensor::from_f32(vec![1], &[2.0]))];
+        assert_eq!(service.ask("m0", x).expect("it loads again")[0].1.to_f32().expect("FP32")[0], 2.0);
     });
 }

@@ -25,18 +25,16 @@ pub(crate) const BREATHE: &str = "ic_nn_internal_breathe";
 fn probe(upload: Arg<u64>) -> Result<serde_bytes::ByteBuf, Error> {
     Itself::check()?;
     let upload = upload?;
-    let available = state::limits().available_bytes;
-    let (bytes, hash) = state::store(|s| {
-        let blob = s.upload_blob(upload)?;
-        admit(blob.bytes(), available)?;
-        let bytes = blob.to_vec()?;
+    let (size, hash) = state::store(|s| {
         let announced = s.status(upload, s.owner(upload)?)?.sha256;
         let hash = announced.try_into().map_err(|_| {
             Error::new(ErrorCode::RuntimeError, format!("upload {upload} announces no sha256"))
         })?;
-        Ok::<_, Error>((bytes, hash))
+        Ok::<_, Error>((s.upload_blob(upload)?.bytes(), hash))
     })?;
-    let (mut graph, load_instructions) = load(bytes, &hash)?;
+    admit(&hash, size)?;
+    let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.to_vec()?))?;
+    let (mut graph, load_instructions) = load(bytes)?;
     let start = runtime::message_instructions();
     let trial = graph.trial(&state::limits());
     let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
@@ -91,15 +89,13 @@ pub(super) fn make_resident(version: &Version) -> Result<u64, Error> {
     if state::residents(|r| r.has(&version.sha256)) {
         return Ok(0);
     }
-    make_room(&version.sha256, version.bytes);
-    let available = state::limits().available_bytes;
+    admit(&version.sha256, version.bytes)?;
     let (bytes, facts) = state::store(|s| {
-        let blob = s.blob(&version.name, version.version)?;
-        admit(blob.bytes(), available)?;
-        Ok::<_, Error>((blob.to_vec()?, s.facts(&version.name, version.version)?))
+        let bytes = s.blob(&version.name, version.version)?.to_vec()?;
+        Ok::<_, Error>((bytes, s.facts(&version.name, version.version)?))
     })?;
     let facts = Facts::decode(&facts)?;
-    let (graph, instructions) = load(bytes, &version.sha256)?;
+    let (graph, instructions) = load(bytes)?;
     state::residents(|r| r.insert(version.sha256, graph, facts.trial_instructions));
     Ok(instructions)
 }
@@ -116,25 +112,22 @@ pub(super) fn run(
     })
 }
 
-/// Decodes and plans a file; graphs that nobody holds leave the heap while memory is short.
-fn load(bytes: Vec<u8>, keep: &[u8; 32]) -> Result<(Graph, u64), Error> {
+/// Decodes and plans a file.
+fn load(bytes: Vec<u8>) -> Result<(Graph, u64), Error> {
     let start = runtime::message_instructions();
-    make_room(keep, bytes.len() as u64);
     let graph = Graph::load(bytes, &state::limits())?;
     Ok((graph, runtime::message_instructions() - start))
 }
 
-/// Evicts unpinned graphs until a file of `bytes` can be expected to load: it, its tensors and their packed copies.
-fn make_room(keep: &[u8; 32], bytes: u64) {
+/// Sees to it that a file of `bytes` can be read into the heap. Graphs that nobody holds leave it, but for `keep`, until
+/// the file can be expected to load as well: it, its tensors and their packed copies.
+fn admit(keep: &[u8; 32], bytes: u64) -> Result<(), Error> {
     while state::limits().available_bytes < bytes.saturating_mul(3) && state::residents(|r| r.evict(keep)) {}
-}
-
-fn admit(bytes: u64, available: u64) -> Result<(), Error> {
+    let available = state::limits().available_bytes;
     if bytes <= available {
-        Ok(())
-    } else {
-        Err(Error::too_large(format!(
-            "the file has {bytes} bytes, the heap has {available} left (max_heap_bytes); unload graphs or raise the limit"
-        )))
+        return Ok(());
     }
+    Err(Error::too_large(format!(
+        "the file has {bytes} bytes, the heap has {available} left (max_heap_bytes); unload graphs or raise the limit"
+    )))
 }
