@@ -48,7 +48,7 @@ impl Checked {
 /// Any [`ModelError`] but `Engine`; the first fault found is told, unsupported operators all together.
 pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
     let file_bytes = bytes.len() as u64;
-    admit("reading the file", file_bytes.saturating_mul(2), limits)?;
+    admit("reading the file", file_bytes, limits)?;
     if bytes.is_empty() {
         return Err(ModelError::NotOnnx { reason: "the file is empty".into() });
     }
