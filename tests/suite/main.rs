@@ -6,6 +6,7 @@ mod hostile;
 mod inputs;
 mod mobilenet;
 mod mutation;
+mod queries;
 mod registry;
 mod upgrade;
 mod uploads;

@@ -7,6 +7,9 @@
 use ic_cdk::call::{Call, CallFailed};
 use ic_nn_types::{Error, ErrorCode};
 
+use crate::api::internal;
+use crate::memory;
+
 /// Calls this canister's `method` with one number and gives its reply.
 ///
 /// Costs about 15 M cycles on 13 nodes for the call and its callback, whatever it does.
@@ -28,6 +31,21 @@ pub(crate) async fn call(method: &str, arg: u64) -> Result<Vec<u8>, Error> {
     }
 }
 
+/// Sees to it that stable memory can take a file of `bytes` and what the tables write beside it in a message. To be
+/// called before anything is written: where the subnet refuses pages, the tables could only trap.
+pub(crate) async fn room(bytes: u64) -> Result<(), Error> {
+    // Another message may take what this one asked for; it does not do so for ever.
+    for _ in 0..4 {
+        let lacking = memory::lacking_pages(bytes);
+        if lacking == 0 {
+            return Ok(());
+        }
+        let reply = call(internal::ROOM, lacking).await?;
+        internal::done(&reply)?;
+    }
+    Err(Error::new(ErrorCode::RuntimeError, "stable memory is taken as fast as it grows; try again"))
+}
+
 /// What a reject means. The Internet Computer tells the cause in words only, so they are looked for; a text that is not
 /// known stays a `runtime_error` with all of it.
 fn translate(message: &str) -> Error {
@@ -35,6 +53,11 @@ fn translate(message: &str) -> Error {
     let cause = cause.split("\nConsider ").next().unwrap_or(cause).trim();
     if cause.contains("exceeded the limit of") && cause.contains("instructions") {
         return Error::too_large(format!("the work does not fit the instructions of one message: {cause}"));
+    }
+    if cause.contains("when trying to grow memory by") || cause.contains("freezing threshold") {
+        return Error::too_large(format!(
+            "the canister holds too few cycles for more stable memory: {cause}"
+        ));
     }
     if cause.contains("memory allocation of")
         || cause.contains("exceeded its current Wasm memory limit")

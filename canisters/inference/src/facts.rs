@@ -5,6 +5,22 @@ use ic_nn_engine::{Graph, Trial};
 use ic_nn_types::{Error, ErrorCode, OperatorCount, TensorDescription};
 use serde::Deserialize;
 
+/// Shapes remembered for a version: a text model's lengths, an image model's batches.
+const MAX_PROVEN: usize = 64;
+
+/// Input shapes that the graph has run on in an update, and what that took.
+#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Proven {
+    /// The dimensions of each input, in the graph's order.
+    pub(crate) shapes: Vec<Vec<u32>>,
+    /// Instructions of planning for them; 0 where the plan came with the load.
+    pub(crate) plan_instructions: u64,
+    /// Instructions of the run.
+    pub(crate) run_instructions: u64,
+    /// Whether other values take the same work.
+    pub(crate) fixed: bool,
+}
+
 /// Facts about a version, as Candid in the store; fields are added as options only.
 #[derive(CandidType, Deserialize, Clone, Debug)]
 pub(crate) struct Facts {
@@ -18,14 +34,19 @@ pub(crate) struct Facts {
     pub(crate) trial_instructions: Option<u64>,
     /// Why it refused them.
     pub(crate) trial_refusal: Option<String>,
+    /// Shapes it has run on, the trial's among them, newest last.
+    pub(crate) proven: Option<Vec<Proven>>,
 }
 
 impl Facts {
     pub(crate) fn new(graph: &Graph, load_instructions: u64, trial: (Trial, u64)) -> Self {
         let description = graph.description();
-        let (trial_instructions, trial_refusal) = match trial {
-            (Trial::Ran, instructions) => (Some(instructions), None),
-            (Trial::Refused(reason), _) => (None, Some(reason)),
+        let (trial_instructions, trial_refusal, proven) = match trial {
+            (Trial::Ran { shapes, fixed }, instructions) => {
+                let proven = Proven { shapes, plan_instructions: 0, run_instructions: instructions, fixed };
+                (Some(instructions), None, vec![proven])
+            }
+            (Trial::Refused(reason), _) => (None, Some(reason), vec![]),
         };
         Facts {
             inputs: description.wire_inputs(),
@@ -35,7 +56,24 @@ impl Facts {
             load_instructions,
             trial_instructions,
             trial_refusal,
+            proven: Some(proven),
         }
+    }
+
+    /// Remembers a run; whether that was news.
+    pub(crate) fn note(&mut self, run: &Proven) -> bool {
+        let proven = self.proven.get_or_insert_default();
+        match proven.iter_mut().find(|p| p.shapes == run.shapes) {
+            Some(known) if known.plan_instructions >= run.plan_instructions => return false,
+            Some(known) => known.plan_instructions = run.plan_instructions,
+            None => {
+                if proven.len() == MAX_PROVEN {
+                    proven.remove(0);
+                }
+                proven.push(run.clone());
+            }
+        }
+        true
     }
 
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {

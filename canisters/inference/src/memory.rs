@@ -1,7 +1,7 @@
 //! The map of stable memory. Every `MemoryId` of the canister is named here and nowhere else; an id is never given
 //! another meaning.
 
-use ic_nn_store::Memories;
+use ic_nn_store::{Memories, PAGE_BYTES};
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
 use ic_stable_structures::{DefaultMemoryImpl, Memory as StableMemory};
 
@@ -45,16 +45,42 @@ const BUCKET_PAGES: u16 = 32;
 /// Pages that one memory may have: 32,768 buckets less 256 (512 MiB) for all the other tables.
 const MOST_PAGES: u64 = (32_768 - 256) * BUCKET_PAGES as u64;
 
+/// Buckets that the tables may take in one message without asking: what publishing a version writes to.
+const SPARE_BUCKETS: u64 = 4;
+
+thread_local! {
+    static MANAGER: MemoryManager<DefaultMemoryImpl> =
+        MemoryManager::init_with_bucket_size(DefaultMemoryImpl::default(), BUCKET_PAGES);
+}
+
 /// The store's memories in the canister's stable memory.
 pub(crate) fn memories() -> Memories<Memory> {
-    let manager = MemoryManager::init_with_bucket_size(DefaultMemoryImpl::default(), BUCKET_PAGES);
+    let memory = |id| Memory(MANAGER.with(|m| m.get(id)));
     Memories {
-        settings: Memory(manager.get(SETTINGS)),
-        names: Memory(manager.get(NAMES)),
-        versions: Memory(manager.get(VERSIONS)),
-        facts: Memory(manager.get(FACTS)),
-        uploads: Memory(manager.get(UPLOADS)),
-        graphs: Memory(manager.get(GRAPHS)),
-        blobs: Memory(manager.get(BLOBS)),
+        settings: memory(SETTINGS),
+        names: memory(NAMES),
+        versions: memory(VERSIONS),
+        facts: memory(FACTS),
+        uploads: memory(UPLOADS),
+        graphs: memory(GRAPHS),
+        blobs: memory(BLOBS),
     }
+}
+
+/// Pages that stable memory lacks for a message that writes a file of `bytes` to it, and to the tables. The manager
+/// panics where the subnet refuses it a page, so pages are asked for before it needs them.
+pub(crate) fn lacking_pages(bytes: u64) -> u64 {
+    let bucket = u64::from(BUCKET_PAGES);
+    let buckets: u64 = [SETTINGS, NAMES, VERSIONS, FACTS, UPLOADS, GRAPHS, BLOBS]
+        .map(|id| MANAGER.with(|m| m.get(id)).size().div_ceil(bucket))
+        .iter()
+        .sum();
+    let wanted = bytes.div_ceil(PAGE_BYTES * bucket) + SPARE_BUCKETS;
+    // One page in front of the buckets is the manager's own.
+    (1 + (buckets + wanted) * bucket).saturating_sub(DefaultMemoryImpl::default().size())
+}
+
+/// Grows stable memory; whether the subnet granted it.
+pub(crate) fn grow(pages: u64) -> bool {
+    DefaultMemoryImpl::default().grow(pages) >= 0
 }

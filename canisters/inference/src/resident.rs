@@ -5,16 +5,26 @@
 
 use std::collections::BTreeSet;
 
-use ic_nn_engine::Graph;
+use ic_nn_engine::{Arranged, Graph};
+
+use crate::facts::{Facts, Proven};
 
 /// sha256 of a model file.
 pub(crate) type Hash = [u8; 32];
 
-struct Resident {
+/// A graph in the heap and what is known about it.
+pub(crate) struct Resident {
+    pub(crate) graph: Graph,
+    pub(crate) facts: Facts,
     hash: Hash,
-    graph: Graph,
-    trial_instructions: Option<u64>,
     pinned: bool,
+}
+
+impl Resident {
+    /// What is known of running on the shapes of `inputs`.
+    pub(crate) fn proven(&self, inputs: &Arranged) -> Option<&Proven> {
+        self.facts.proven.iter().flatten().find(|p| inputs.shapes().eq(&p.shapes))
+    }
 }
 
 /// Resident graphs, least recently used first.
@@ -26,15 +36,10 @@ impl Residents {
     }
 
     /// The graph of that content, which becomes the most recently used.
-    pub(crate) fn get(&mut self, hash: &Hash) -> Option<&mut Graph> {
+    pub(crate) fn get(&mut self, hash: &Hash) -> Option<&mut Resident> {
         let at = self.0.iter().position(|r| r.hash == *hash)?;
         self.0[at..].rotate_left(1);
-        self.0.last_mut().map(|r| &mut r.graph)
-    }
-
-    /// What the trial at upload took, if the graph is here; null inside where it did not run.
-    pub(crate) fn trial_instructions(&self, hash: &Hash) -> Option<Option<u64>> {
-        self.0.iter().find(|r| r.hash == *hash).map(|r| r.trial_instructions)
+        self.0.last_mut()
     }
 
     /// Whether the graph of that content is here.
@@ -42,11 +47,11 @@ impl Residents {
         self.0.iter().any(|r| r.hash == *hash)
     }
 
-    /// Takes a graph in, in the place of an older one of the same content, with what its trial took.
-    pub(crate) fn insert(&mut self, hash: Hash, graph: Graph, trial_instructions: Option<u64>) {
+    /// Takes a graph in, in the place of an older one of the same content.
+    pub(crate) fn insert(&mut self, hash: Hash, graph: Graph, facts: Facts) {
         let pinned = self.0.iter().any(|r| r.hash == hash && r.pinned);
         self.0.retain(|r| r.hash != hash);
-        self.0.push(Resident { hash, graph, trial_instructions, pinned });
+        self.0.push(Resident { graph, facts, hash, pinned });
     }
 
     /// Pins the graphs whose content is in `hashes` and no others.

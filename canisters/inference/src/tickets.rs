@@ -4,16 +4,33 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use ic_nn_types::{Error, InferRequest, NamedTensor};
+use ic_nn_engine::Arranged;
+use ic_nn_types::{Error, NamedTensor};
 
 /// What an inference gave.
 pub(crate) struct Answer {
     pub(crate) outputs: Vec<NamedTensor>,
+    /// Instructions of loading the graph; 0 where it was in the heap.
     pub(crate) load_instructions: u64,
+    /// Instructions of planning for shapes that were new to it.
+    pub(crate) plan_instructions: u64,
+}
+
+/// What an inference is asked for.
+pub(crate) struct Asked {
+    /// `"name:version"`.
+    pub(crate) model: String,
+    pub(crate) inputs: Inputs,
+}
+
+/// Tensors as they came, or held to the graph's description already.
+pub(crate) enum Inputs {
+    Named(Vec<NamedTensor>),
+    Arranged(Arranged),
 }
 
 enum Slot {
-    Asked(InferRequest),
+    Asked(Asked),
     Taken,
     Answered(Result<Answer, Error>),
 }
@@ -34,7 +51,7 @@ pub(crate) struct Ticket(u64);
 
 impl Ticket {
     /// Lays `request` down for the call.
-    pub(crate) fn new(request: InferRequest) -> Ticket {
+    pub(crate) fn new(request: Asked) -> Ticket {
         SLOTS.with_borrow_mut(|s| {
             s.next += 1;
             s.open.insert(s.next, Slot::Asked(request));
@@ -63,7 +80,7 @@ impl Drop for Ticket {
 }
 
 /// Takes the request of a ticket, in the contained call.
-pub(crate) fn take(id: u64) -> Option<InferRequest> {
+pub(crate) fn take(id: u64) -> Option<Asked> {
     SLOTS.with_borrow_mut(|s| {
         let slot = s.open.get_mut(&id)?;
         match std::mem::replace(slot, Slot::Taken) {

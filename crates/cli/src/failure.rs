@@ -99,6 +99,9 @@ fn service_hint(code: ErrorCode, method: &str) -> Option<&'static str> {
         (ErrorCode::Security, _) => {
             Some("name your key with --identity; a controller lets you in with `ic-nn admins add PRINCIPAL`")
         }
+        (ErrorCode::UnsupportedOperation | ErrorCode::TooLarge, "infer_query") => {
+            Some("--update asks by an update, which costs cycles and may take what a query may not")
+        }
         (ErrorCode::InvalidArgument, "infer" | "infer_query") => {
             Some("`ic-nn describe NAME` shows what the model takes")
         }

@@ -152,6 +152,12 @@ impl<'a> Presentation<'a> {
                 format::instructions(answer.response.load_instructions)
             ));
         }
+        if answer.response.plan_instructions > 0 {
+            parts.push(format!(
+                "{} of it for planning these shapes",
+                format::instructions(answer.response.plan_instructions)
+            ));
+        }
         parts.join(", ")
     }
 
@@ -214,6 +220,7 @@ impl<'a> Presentation<'a> {
             "query": answer.query,
             "instructions": answer.instructions(),
             "load_instructions": answer.response.load_instructions,
+            "plan_instructions": answer.response.plan_instructions,
             "cycles_13_nodes": answer.charge.map(|charge| json_cycles(charge.cycles)),
         })
     }

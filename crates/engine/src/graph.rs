@@ -1,13 +1,13 @@
 //! A graph that can be asked: its description, its plans by input shape, inference.
 
-use ic_nn_types::NamedTensor;
+use ic_nn_types::{NamedTensor, Tensor};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
 use crate::error::one_line;
 use crate::plan::Plan;
-use crate::{Checked, Description, InferError, Limits, ModelError, check, tensors};
+use crate::{Checked, Description, InferError, InputError, Limits, ModelError, check, tensors};
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
 const MAX_PLANS: usize = 4;
@@ -32,11 +32,36 @@ pub struct LoadCost {
     pub peak_bytes: u64,
 }
 
+/// Inputs in a graph's order that fit its description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arranged(Vec<Tensor>);
+
+impl Arranged {
+    /// The dimensions of each.
+    pub fn shapes(&self) -> impl Iterator<Item = &Vec<u32>> {
+        self.0.iter().map(|t| &t.dimensions)
+    }
+}
+
+/// What is known of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Planned {
+    /// It has given outputs.
+    pub has_run: bool,
+    /// Every tensor's shape follows from the input shapes, so that other values take the same work.
+    pub fixed: bool,
+}
+
 /// How a trial inference on zeros went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trial {
     /// It gave outputs.
-    Ran,
+    Ran {
+        /// The dimensions of each input.
+        shapes: Vec<Vec<u32>>,
+        /// As in [`Planned::fixed`].
+        fixed: bool,
+    },
     /// Zeros, or dimensions of 1, are not what this model takes; real inputs may well be.
     Refused(String),
 }
@@ -95,11 +120,19 @@ impl Graph {
         self.plans.first().map(|p| LoadCost { macs: p.macs, peak_bytes: p.peak_bytes })
     }
 
-    /// Whether the graph has given outputs for inputs of these shapes, so that only their values are new to it.
-    pub fn has_run(&self, inputs: &[NamedTensor]) -> bool {
-        let shape = |name: &str| inputs.iter().find(|(n, _)| n == name).map(|(_, t)| &t.dimensions);
-        let names = || self.description.inputs.iter().map(|i| i.name.as_str());
-        self.plans.iter().any(|p| p.has_run && names().map(shape).eq(p.shapes.iter().map(Some)))
+    /// Puts tensors in the graph's order and holds each to the description: name, type, rank, dimensions, symbols, byte
+    /// length, values of BOOL. Nothing runs.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn arrange(&self, inputs: Vec<NamedTensor>) -> Result<Arranged, InputError> {
+        tensors::arrange(&self.description, inputs).map(Arranged)
+    }
+
+    /// What is known of running on these shapes; `None` where they are not planned.
+    pub fn planned(&self, inputs: &Arranged) -> Option<Planned> {
+        let plan = self.plans.iter().find(|p| p.is_for(inputs))?;
+        Some(Planned { has_run: plan.has_run, fixed: plan.fixed })
     }
 
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
@@ -107,10 +140,17 @@ impl Graph {
         let zeros = self.description.inputs.iter().map(|i| {
             let dimensions = i.smallest();
             let bytes = dimensions.iter().map(|&d| d as usize).product::<usize>() * i.ty.size();
-            (i.name.clone(), ic_nn_types::Tensor { dimensions, ty: i.ty, data: vec![0; bytes] })
+            (i.name.clone(), Tensor { dimensions, ty: i.ty, data: vec![0; bytes] })
         });
-        match self.infer(zeros.collect(), limits) {
-            Ok(_) => Trial::Ran,
+        let inputs = match self.arrange(zeros.collect()) {
+            Ok(inputs) => inputs,
+            Err(e) => return Trial::Refused(e.to_string()),
+        };
+        match self.run(&inputs, limits) {
+            Ok(_) => Trial::Ran {
+                shapes: inputs.shapes().cloned().collect(),
+                fixed: self.planned(&inputs).is_some_and(|p| p.fixed),
+            },
             Err(e) => Trial::Refused(e.to_string()),
         }
     }
@@ -124,32 +164,43 @@ impl Graph {
         inputs: Vec<NamedTensor>,
         limits: &Limits,
     ) -> Result<Vec<NamedTensor>, InferError> {
-        let inputs = tensors::arrange(&self.description, inputs)?;
-        let shapes: Vec<Vec<u32>> = inputs.iter().map(|t| t.dimensions.clone()).collect();
-        let at = match self.plans.iter().position(|p| p.shapes == shapes) {
-            Some(at) => at,
-            None => self.plan(shapes, limits)?,
-        };
-        // The plans are kept in order of use, the last used at the end.
-        self.plans[at..].rotate_left(1);
-        let Some(plan) = self.plans.last_mut() else {
-            return Err(InferError::Engine("the plan is gone".into()));
-        };
-        let outputs = plan.run(&self.output_names, &inputs, limits)?;
-        plan.has_run = true;
-        Ok(outputs)
+        let inputs = self.arrange(inputs)?;
+        self.run(&inputs, limits)
     }
 
-    fn plan(&mut self, shapes: Vec<Vec<u32>>, limits: &Limits) -> Result<usize, ModelError> {
+    /// Plans the graph for the shapes of `inputs`, unless it is: about the cost of loading it.
+    ///
+    /// # Errors
+    /// Where the graph does not take these shapes, or running them would not fit memory.
+    pub fn plan(&mut self, inputs: &Arranged, limits: &Limits) -> Result<(), ModelError> {
+        if let Some(at) = self.plans.iter().position(|p| p.is_for(inputs)) {
+            // The plans are kept in order of use, the last used at the end.
+            self.plans[at..].rotate_left(1);
+            return Ok(());
+        }
         let Some(source) = &self.source else {
             return Err(ModelError::Engine("a graph of fixed shapes was asked for others".into()));
         };
-        let plan = Plan::new(source.clone(), shapes, limits)?;
+        let plan = Plan::new(source.clone(), inputs.shapes().cloned().collect(), limits)?;
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
         self.plans.push(plan);
-        Ok(self.plans.len() - 1)
+        Ok(())
+    }
+
+    /// Runs the graph on tensors that it has arranged, planning it for their shapes first where that is to be done.
+    ///
+    /// # Errors
+    /// What the engine fails at, and values that would lead out of a tensor.
+    pub fn run(&mut self, inputs: &Arranged, limits: &Limits) -> Result<Vec<NamedTensor>, InferError> {
+        self.plan(inputs, limits)?;
+        let Some(plan) = self.plans.last_mut() else {
+            return Err(InferError::Engine("the plan is gone".into()));
+        };
+        let outputs = plan.run(&self.output_names, &inputs.0, limits)?;
+        plan.has_run = true;
+        Ok(outputs)
     }
 }
 

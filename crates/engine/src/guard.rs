@@ -22,7 +22,7 @@ pub(crate) enum Guard {
     Coordinates { batch: usize, negative: bool },
     /// Operand 1 is at most as large as `axis` of operand 0.
     Count(usize),
-    /// Operand 1 holds no zero where both are integers.
+    /// Where both are integers operand 1 holds no zero, and no -1 where operand 0 holds the least value of its type.
     Divisor,
 }
 
@@ -55,9 +55,11 @@ impl Guard {
         };
         let [data, operand, ..] = inputs else { return Ok(()) };
         if self == Guard::Divisor {
-            let zero =
-                data.datum_type().is_integer() && operand.datum_type().is_integer() && holds_zero(operand);
-            return if zero { refuse("integer division by zero".into()) } else { Ok(()) };
+            let integers = data.datum_type().is_integer() && operand.datum_type().is_integer();
+            return match overflow(data, operand).filter(|_| integers) {
+                Some(reason) => refuse(reason.into()),
+                None => Ok(()),
+            };
         }
         let Ok(values) = operand.cast_to::<i64>() else { return Ok(()) };
         let values = values.try_as_plain_ram().ok();
@@ -107,9 +109,22 @@ impl Guard {
     }
 }
 
-fn holds_zero(tensor: &Tensor) -> bool {
-    let size = tensor.datum_type().size_of();
-    size > 0
-        && tensor.is_plain_ram()
-        && tensor.as_bytes().chunks_exact(size).any(|e| e.iter().all(|b| *b == 0))
+/// Why an integer division would trap.
+fn overflow(data: &Tensor, divisor: &Tensor) -> Option<&'static str> {
+    if elements(divisor).any(|e| e.iter().all(|b| *b == 0)) {
+        return Some("integer division by zero");
+    }
+    let least =
+        |e: &[u8]| e.split_last().is_some_and(|(high, low)| *high == 0x80 && low.iter().all(|b| *b == 0));
+    (divisor.datum_type().is_signed()
+        && elements(divisor).any(|e| e.iter().all(|b| *b == 0xff))
+        && elements(data).any(least))
+    .then_some("integer division of the least value by -1")
+}
+
+/// The bytes of each element.
+fn elements(tensor: &Tensor) -> impl Iterator<Item = &[u8]> {
+    let size = tensor.datum_type().size_of().max(1);
+    let bytes = if tensor.is_plain_ram() { tensor.as_bytes() } else { &[] };
+    bytes.chunks_exact(size)
 }

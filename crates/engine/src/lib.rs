@@ -20,7 +20,7 @@ mod tensors;
 pub use check::{Checked, check};
 pub use description::{Description, Dimension, InputDescription};
 pub use error::{InferError, InputError, ModelError};
-pub use graph::{Graph, LoadCost, Trial};
+pub use graph::{Arranged, Graph, LoadCost, Planned, Trial};
 pub use limits::Limits;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 

@@ -11,7 +11,7 @@ use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, Infer
 use crate::check::admit;
 use crate::error::one_line;
 use crate::guard::Guard;
-use crate::{InferError, Limits, ModelError, element, tensors};
+use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
 
 /// An optimised graph for `shapes`.
 pub(crate) struct Plan {
@@ -19,6 +19,8 @@ pub(crate) struct Plan {
     pub(crate) shapes: Vec<Vec<u32>>,
     /// Whether it has given outputs.
     pub(crate) has_run: bool,
+    /// Whether every tensor's shape follows from the input shapes.
+    pub(crate) fixed: bool,
     runnable: Arc<TypedSimplePlan>,
     guards: Vec<Option<Guard>>,
     /// Bytes of activations alive at the worst moment of a run, as far as shapes are known beforehand.
@@ -49,9 +51,15 @@ impl Plan {
         let typed = typed.into_optimized().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;
+        let fixed = typed.nodes().iter().flat_map(|n| &n.outputs).all(|o| o.fact.shape.is_concrete());
         let guards = typed.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
         let runnable = typed.into_runnable().map_err(engine)?;
-        Ok(Plan { shapes, has_run: false, runnable, guards, peak_bytes, macs })
+        Ok(Plan { shapes, has_run: false, fixed, runnable, guards, peak_bytes, macs })
+    }
+
+    /// Whether it was made for the shapes of `inputs`.
+    pub(crate) fn is_for(&self, inputs: &Arranged) -> bool {
+        inputs.shapes().eq(&self.shapes)
     }
 
     /// Types and shapes of the outputs; null where the length depends on values.

@@ -12,7 +12,7 @@ use crate::executor::Executor;
 use crate::log::Log;
 use crate::message::{Closure, Facts};
 use crate::replica::{CallId, Reject};
-use crate::stable::WASM_PAGE;
+use crate::stable::{self, WASM_PAGE};
 use crate::subnet::limits;
 
 /// Bytes a canister's history takes for an event, and for each controller an event names.
@@ -65,6 +65,8 @@ pub(crate) struct Canister {
     pub callbacks: BTreeMap<u64, Callback>,
     /// Who asked for the canister to stop and waits.
     pub stop_waiters: Vec<Origin>,
+    /// Wasm pages of stable memory that the subnet grants it.
+    pub stable_limit: u64,
     next_id: u64,
 }
 
@@ -214,6 +216,7 @@ impl Canister {
             contexts: BTreeMap::new(),
             callbacks: BTreeMap::new(),
             stop_waiters: Vec::new(),
+            stable_limit: stable::MAX_PAGES,
             next_id: 0,
         };
         canister.remember(true);
@@ -292,6 +295,7 @@ impl Canister {
             balance,
             other_bytes: self.other_bytes(),
             freezing_seconds: self.settings.freezing_seconds,
+            stable_limit: self.stable_limit,
             wasm_memory_limit: self.settings.wasm_memory_limit,
             outstanding,
             timer: self.timer,

@@ -201,7 +201,9 @@ impl World {
         if let Some(settings) = &settings {
             made.apply(settings)?;
         }
-        self.canisters.insert(id, Canister::new(id, made, cycles));
+        let mut canister = Canister::new(id, made, cycles);
+        canister.stable_limit = self.stable_limit;
+        self.canisters.insert(id, canister);
         Ok(id)
     }
 

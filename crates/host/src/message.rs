@@ -75,6 +75,8 @@ pub(crate) struct Facts {
     /// Bytes held besides heap and stable memory.
     pub other_bytes: u64,
     pub freezing_seconds: u64,
+    /// Wasm pages of stable memory that the subnet grants.
+    pub stable_limit: u64,
     /// Bytes; `None` for no limit.
     pub wasm_memory_limit: Option<u64>,
     /// Calls made and not answered yet, by callee.

@@ -58,10 +58,10 @@ impl Stable {
         self.pages
     }
 
-    /// Grows by `delta` wasm pages; answers the old size, or `None` over 500 GiB.
-    pub fn grow(&mut self, delta: u64) -> Option<u64> {
+    /// Grows by `delta` wasm pages; answers the old size, or `None` over `limit` pages.
+    pub fn grow(&mut self, delta: u64, limit: u64) -> Option<u64> {
         let new = self.pages.checked_add(delta)?;
-        if new > MAX_PAGES {
+        if new > limit {
             return None;
         }
         Some(std::mem::replace(&mut self.pages, new))
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn rollback_brings_bytes_and_size_back() {
         let mut stable = Stable::default();
-        assert_eq!(stable.grow(2), Some(0));
+        assert_eq!(stable.grow(2, MAX_PAGES), Some(0));
         stable.write(65_530, &[7; 12]);
         stable.commit();
         stable.begin_message();
@@ -271,14 +271,14 @@ mod tests {
         assert_eq!(stable.mark(70_000, 1, 16, false), Marked { read: 15, written: 0 });
         assert_eq!((stable.accessed(), stable.written()), (17, 2));
         stable.write(65_534, &[9; 4]);
-        assert_eq!(stable.grow(1), Some(2));
+        assert_eq!(stable.grow(1, MAX_PAGES), Some(2));
         stable.write(2 * WASM_PAGE, &[1]);
         stable.rollback();
         let mut bytes = [0; 14];
         stable.read(65_529, &mut bytes);
         assert_eq!(bytes, [0, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 0]);
         assert_eq!(stable.pages(), 2);
-        assert_eq!(stable.grow(1), Some(2));
+        assert_eq!(stable.grow(1, MAX_PAGES), Some(2));
         let mut zeros = [1; 1];
         stable.read(2 * WASM_PAGE, &mut zeros);
         assert_eq!(zeros, [0]);
@@ -287,10 +287,10 @@ mod tests {
     #[test]
     fn lifted_changes_come_back() {
         let mut stable = Stable::default();
-        stable.grow(1);
+        stable.grow(1, MAX_PAGES);
         stable.commit();
         stable.write(0, &[1]);
-        stable.grow(1);
+        stable.grow(1, MAX_PAGES);
         let overlay = stable.lift();
         assert_eq!((stable.pages(), stable.to_vec()[0]), (1, 0));
         stable.lay(&overlay);

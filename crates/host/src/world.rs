@@ -14,6 +14,7 @@ use crate::engine::Compiler;
 use crate::failure::reject;
 use crate::random::Random;
 use crate::replica::{CallId, Reject};
+use crate::stable;
 use crate::subnet::{self, fees, limits};
 use crate::wasm::CostSchedule;
 
@@ -29,6 +30,8 @@ pub(crate) struct World {
     pub schedule: CostSchedule,
     /// Instructions that a message may take; what it prepays does not follow.
     pub update_limit: u64,
+    /// Wasm pages of stable memory that canisters to come are granted.
+    pub stable_limit: u64,
     pub canisters: BTreeMap<Principal, Canister>,
     pub time: u64,
     /// Time was moved since the last round, which then takes it as it is.
@@ -68,6 +71,7 @@ impl World {
             compiler,
             schedule,
             update_limit: limits::UPDATE,
+            stable_limit: stable::MAX_PAGES,
             canisters: BTreeMap::new(),
             time: subnet::GENESIS,
             time_moved: false,

@@ -22,8 +22,27 @@ const MIN_CHUNK_BYTES: u32 = 65_536;
 /// Most ranges that a status names: 1,000 of 8 bytes are a small reply, and a client asks again when it has sent them.
 const MAX_MISSING_RANGES: usize = 1_000;
 
+/// What beginning an upload comes to.
+enum Plan {
+    /// It is open already.
+    Resume(UploadStatus),
+    /// It takes this extent.
+    Begin { sha256: [u8; 32], chunk_bytes: u32, chunks: u32, extent: Extent },
+}
+
 /// Uploads. Whether a caller may upload at all is the embedder's to decide.
 impl<M: Memory> Store<M> {
+    /// By how many bytes [`Self::begin`] would grow the memory of the model files: an embedder whose memory cannot refuse
+    /// to grow makes sure of them before. Costs what `begin` does.
+    pub fn begin_grows_by(&self, spec: &UploadSpec, caller: Principal) -> Result<u64, BeginError> {
+        Ok(match self.plan(spec, caller)? {
+            Plan::Resume(_) => 0,
+            Plan::Begin { extent, .. } => {
+                extent.end().saturating_sub(self.blobs.size()).saturating_mul(PAGE_BYTES)
+            }
+        })
+    }
+
     /// Begins an upload for `caller` and reserves the stable memory of its file: the first gap that holds it, else
     /// memory grown at the end.
     ///
@@ -36,45 +55,14 @@ impl<M: Memory> Store<M> {
         caller: Principal,
         now: u64,
     ) -> Result<UploadStatus, BeginError> {
-        check_name(&spec.name)?;
-        let sha256: [u8; 32] = match spec.sha256.as_slice().try_into() {
-            Ok(sha256) => sha256,
-            Err(_) => return Err(BeginError::Sha256Length { came: spec.sha256.len() }),
+        let (sha256, chunk_bytes, chunks, extent) = match self.plan(spec, caller)? {
+            Plan::Resume(status) => return Ok(status),
+            Plan::Begin { sha256, chunk_bytes, chunks, extent } => (sha256, chunk_bytes, chunks, extent),
         };
-        if spec.bytes == 0 {
-            return Err(BeginError::Empty);
+        let more = extent.end().saturating_sub(self.blobs.size());
+        if more > 0 && self.blobs.grow(more) < 0 {
+            return Err(BeginError::GrowRefused { bytes: more.saturating_mul(PAGE_BYTES) });
         }
-        let chunk_bytes = spec.chunk_bytes.unwrap_or(MAX_CHUNK_BYTES);
-        if !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk_bytes) {
-            return Err(BeginError::ChunkBytes { came: chunk_bytes });
-        }
-
-        let open = self.open_uploads().collect::<Result<Vec<_>, _>>()?;
-        let same = open.iter().find(|(_, u)| {
-            u.owner == caller
-                && u.name == spec.name
-                && u.bytes == spec.bytes
-                && u.sha256 == sha256
-                && u.chunk_bytes == chunk_bytes
-        });
-        if let Some((id, upload)) = same {
-            return Ok(status(*id, upload));
-        }
-
-        let settings = self.settings();
-        if spec.bytes > settings.max_model_bytes {
-            return Err(BeginError::ModelTooLarge { bytes: spec.bytes, limit: settings.max_model_bytes });
-        }
-        let chunks = UploadRecord::chunks_for(spec.bytes, chunk_bytes)
-            .ok_or(BeginError::ModelTooLarge { bytes: spec.bytes, limit: settings.max_model_bytes })?;
-        if let Some((oldest, upload)) =
-            open.first().filter(|_| open.len() >= settings.max_open_uploads as usize)
-        {
-            let (limit, owner) = (settings.max_open_uploads, upload.owner);
-            return Err(BeginError::TooManyOpen { limit, oldest: *oldest, owner });
-        }
-        let extent =
-            self.reserve(spec.bytes, open.iter().map(|(_, u)| u.extent), settings.max_total_bytes)?;
 
         let mut next = self.settings.clone();
         let id = next.next_upload;
@@ -179,9 +167,52 @@ impl<M: Memory> Store<M> {
         })
     }
 
-    /// Finds room for `bytes` beside the extents of the open uploads and all versions, and grows the memory if it ends
-    /// behind its end. Room that no record claims later is free again by itself.
-    fn reserve(
+    /// What beginning an upload comes to; nothing changes.
+    fn plan(&self, spec: &UploadSpec, caller: Principal) -> Result<Plan, BeginError> {
+        check_name(&spec.name)?;
+        let sha256: [u8; 32] = match spec.sha256.as_slice().try_into() {
+            Ok(sha256) => sha256,
+            Err(_) => return Err(BeginError::Sha256Length { came: spec.sha256.len() }),
+        };
+        if spec.bytes == 0 {
+            return Err(BeginError::Empty);
+        }
+        let chunk_bytes = spec.chunk_bytes.unwrap_or(MAX_CHUNK_BYTES);
+        if !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk_bytes) {
+            return Err(BeginError::ChunkBytes { came: chunk_bytes });
+        }
+
+        let open = self.open_uploads().collect::<Result<Vec<_>, _>>()?;
+        let same = open.iter().find(|(_, u)| {
+            u.owner == caller
+                && u.name == spec.name
+                && u.bytes == spec.bytes
+                && u.sha256 == sha256
+                && u.chunk_bytes == chunk_bytes
+        });
+        if let Some((id, upload)) = same {
+            return Ok(Plan::Resume(status(*id, upload)));
+        }
+
+        let settings = self.settings();
+        if spec.bytes > settings.max_model_bytes {
+            return Err(BeginError::ModelTooLarge { bytes: spec.bytes, limit: settings.max_model_bytes });
+        }
+        let chunks = UploadRecord::chunks_for(spec.bytes, chunk_bytes)
+            .ok_or(BeginError::ModelTooLarge { bytes: spec.bytes, limit: settings.max_model_bytes })?;
+        if let Some((oldest, upload)) =
+            open.first().filter(|_| open.len() >= settings.max_open_uploads as usize)
+        {
+            let (limit, owner) = (settings.max_open_uploads, upload.owner);
+            return Err(BeginError::TooManyOpen { limit, oldest: *oldest, owner });
+        }
+        let extent = self.place(spec.bytes, open.iter().map(|(_, u)| u.extent), settings.max_total_bytes)?;
+        Ok(Plan::Begin { sha256, chunk_bytes, chunks, extent })
+    }
+
+    /// Finds room for `bytes` beside the extents of the open uploads and all versions; it may end behind the memory's
+    /// end. Room that no record claims later is free again by itself.
+    fn place(
         &self,
         bytes: u64,
         uploads: impl Iterator<Item = Extent>,
@@ -197,12 +228,7 @@ impl<M: Memory> Store<M> {
         if taken_bytes.saturating_add(needed) > max_total_bytes {
             return Err(BeginError::TotalTooLarge { needed, taken: taken_bytes, limit: max_total_bytes });
         }
-        let extent = first_fit(&mut taken, pages);
-        let more = extent.end().saturating_sub(self.blobs.size());
-        if more > 0 && self.blobs.grow(more) < 0 {
-            return Err(BeginError::GrowRefused { bytes: more.saturating_mul(PAGE_BYTES) });
-        }
-        Ok(extent)
+        Ok(first_fit(&mut taken, pages))
     }
 }
 

@@ -80,6 +80,13 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// Replaces what the embedder knows about a version; the version itself never changes.
+    pub fn set_facts(&mut self, name: &str, version: u64, facts: &[u8]) -> Result<(), LookupError> {
+        self.version(name, version)?;
+        self.facts.insert(&version_key(name, version), facts.to_vec());
+        Ok(())
+    }
+
     /// The version's file.
     pub fn blob(&self, name: &str, version: u64) -> Result<Blob<'_, M>, LookupError> {
         let record = self.version(name, version)?;

@@ -110,4 +110,6 @@ pub struct InferResponse {
     pub instructions: u64,
     /// Of these, instructions spent on loading the graph; 0 where it was resident.
     pub load_instructions: u64,
+    /// Of these, instructions spent on planning for shapes that were new to the graph; 0 where it had a plan.
+    pub plan_instructions: u64,
 }

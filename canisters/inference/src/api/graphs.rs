@@ -14,13 +14,14 @@ use crate::{contained, state};
 pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
     Admin::check()?;
     let model = model?;
+    contained::room(0).await?;
     let (version, graph) = state::store(|s| {
         let version = s.resolve(&model)?;
         let graph = s.open_graph(&version.name, version.version)?;
         Ok::<_, Error>((version, graph))
     })?;
     if !state::residents(|r| r.has(&version.sha256)) {
-        let loaded = contained::call(internal::LOAD, graph).await.and_then(|reply| internal::loaded(&reply));
+        let loaded = contained::call(internal::LOAD, graph).await.and_then(|reply| internal::done(&reply));
         if let Err(e) = loaded {
             // The handle was nobody's before this call, unless it was open already and its graph had left the heap.
             if version.graph.is_none() {

@@ -3,14 +3,15 @@
 
 use ic_cdk::update;
 use ic_nn_engine::Graph;
-use ic_nn_store::Version;
-use ic_nn_types::{Error, ErrorCode};
+use ic_nn_store::{PAGE_BYTES, Version};
+use ic_nn_types::{Error, ErrorCode, NamedTensor};
 
 use crate::authority::Itself;
-use crate::facts::Facts;
-use crate::tickets::{self, Answer};
+use crate::facts::{Facts, Proven};
+use crate::resident::Resident;
+use crate::tickets::{self, Answer, Inputs};
 use crate::wire::{self, Arg};
-use crate::{runtime, state};
+use crate::{memory, runtime, state};
 
 /// Checks, loads and tries an upload that is being committed, and replies its facts.
 pub(crate) const PROBE: &str = "ic_nn_internal_probe";
@@ -18,6 +19,8 @@ pub(crate) const PROBE: &str = "ic_nn_internal_probe";
 pub(crate) const LOAD: &str = "ic_nn_internal_load";
 /// Runs the inference of a ticket.
 pub(crate) const INFER: &str = "ic_nn_internal_infer";
+/// Grows stable memory.
+pub(crate) const ROOM: &str = "ic_nn_internal_room";
 /// Does nothing: the message that awaits it goes on with fresh instructions.
 pub(crate) const BREATHE: &str = "ic_nn_internal_breathe";
 
@@ -39,8 +42,9 @@ fn probe(upload: Arg<u64>) -> Result<serde_bytes::ByteBuf, Error> {
     let trial = graph.trial(&state::limits());
     let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
     // The commit that called goes on to publish these very bytes; whoever asks next finds the graph here.
-    state::residents(|r| r.insert(hash, graph, facts.trial_instructions));
-    facts.encode().map(serde_bytes::ByteBuf::from)
+    let encoded = facts.encode()?;
+    state::residents(|r| r.insert(hash, graph, facts));
+    Ok(serde_bytes::ByteBuf::from(encoded))
 }
 
 #[update(hidden = true, name = "ic_nn_internal_load", decode_with = "crate::wire::decode::<u64>")]
@@ -62,11 +66,29 @@ fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
         .ok_or_else(|| Error::new(ErrorCode::RuntimeError, format!("ticket {ticket} is not open")))?;
     let version = state::store(|s| s.resolve(&request.model))?;
     let answer = make_resident(&version).and_then(|load_instructions| {
-        let outputs = run(&version, request.inputs)?;
-        Ok(Answer { outputs, load_instructions })
+        let ran = run(&version, request.inputs)?;
+        remember(&version, &ran.proven)?;
+        Ok(Answer {
+            outputs: ran.outputs,
+            load_instructions,
+            plan_instructions: ran.proven.plan_instructions,
+        })
     });
     tickets::leave(ticket, answer);
     Ok(())
+}
+
+#[update(hidden = true, name = "ic_nn_internal_room", decode_with = "crate::wire::decode::<u64>")]
+fn room(pages: Arg<u64>) -> Result<(), Error> {
+    Itself::check()?;
+    let pages = pages?;
+    if memory::grow(pages) {
+        return Ok(());
+    }
+    Err(Error::too_large(format!(
+        "stable memory could not grow by {} bytes: the canister's memory allocation or the subnet's storage is exhausted",
+        pages.saturating_mul(PAGE_BYTES)
+    )))
 }
 
 #[update(hidden = true, name = "ic_nn_internal_breathe", decode_with = "crate::wire::decode::<u64>")]
@@ -79,8 +101,8 @@ pub(super) fn probed(reply: &[u8]) -> Result<Vec<u8>, Error> {
     wire::decode::<Result<serde_bytes::ByteBuf, Error>>(reply.to_vec())?.map(serde_bytes::ByteBuf::into_vec)
 }
 
-/// The outcome in a reply of [`LOAD`] and [`INFER`].
-pub(super) fn loaded(reply: &[u8]) -> Result<(), Error> {
+/// The outcome in a reply of [`LOAD`], [`INFER`] and [`ROOM`].
+pub(crate) fn done(reply: &[u8]) -> Result<(), Error> {
     wire::decode::<Result<(), Error>>(reply.to_vec())?
 }
 
@@ -96,20 +118,61 @@ pub(super) fn make_resident(version: &Version) -> Result<u64, Error> {
     })?;
     let facts = Facts::decode(&facts)?;
     let (graph, instructions) = load(bytes)?;
-    state::residents(|r| r.insert(version.sha256, graph, facts.trial_instructions));
+    state::residents(|r| r.insert(version.sha256, graph, facts));
     Ok(instructions)
 }
 
-/// Runs the version's graph, which is in the heap.
-pub(super) fn run(
-    version: &Version,
-    inputs: Vec<ic_nn_types::NamedTensor>,
-) -> Result<Vec<ic_nn_types::NamedTensor>, Error> {
+/// What a run gave and took.
+pub(super) struct Ran {
+    pub(super) outputs: Vec<NamedTensor>,
+    pub(super) proven: Proven,
+}
+
+/// Runs the version's graph, which is in the heap, planning it first for shapes that are new to it.
+pub(super) fn run(version: &Version, inputs: Inputs) -> Result<Ran, Error> {
     let limits = state::limits();
+    resident(version, |r| {
+        let inputs = match inputs {
+            Inputs::Named(inputs) => r.graph.arrange(inputs)?,
+            Inputs::Arranged(inputs) => inputs,
+        };
+        let planned = r.graph.planned(&inputs).is_some();
+        let start = runtime::message_instructions();
+        r.graph.plan(&inputs, &limits)?;
+        let middle = runtime::message_instructions();
+        let outputs = r.graph.run(&inputs, &limits)?;
+        let end = runtime::message_instructions();
+        let proven = Proven {
+            shapes: inputs.shapes().cloned().collect(),
+            plan_instructions: if planned { 0 } else { middle - start },
+            run_instructions: end - middle,
+            fixed: r.graph.planned(&inputs).is_some_and(|p| p.fixed),
+        };
+        Ok(Ran { outputs, proven })
+    })
+}
+
+/// The version's graph, which is in the heap.
+pub(super) fn resident<R>(
+    version: &Version,
+    f: impl FnOnce(&mut Resident) -> Result<R, Error>,
+) -> Result<R, Error> {
     state::residents(|r| match r.get(&version.sha256) {
-        Some(graph) => Ok(graph.infer(inputs, &limits)?),
+        Some(resident) => f(resident),
         None => Err(Error::new(ErrorCode::RuntimeError, "the graph left the heap; try again")),
     })
+}
+
+/// Remembers what shapes took, for the queries to come.
+fn remember(version: &Version, run: &Proven) -> Result<(), Error> {
+    let news = resident(version, |r| Ok(r.facts.note(run).then(|| r.facts.clone())))?;
+    match news {
+        Some(facts) => {
+            let facts = facts.encode()?;
+            Ok(state::store(|s| s.set_facts(&version.name, version.version, &facts))?)
+        }
+        None => Ok(()),
+    }
 }
 
 /// Decodes and plans a file.

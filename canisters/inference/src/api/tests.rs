@@ -40,7 +40,7 @@ fn bare<R: CandidType>(name: &'static str, _: fn() -> R) -> Signature {
 fn signatures() -> Vec<Signature> {
     use super::{graphs, inference, registry, server, uploads};
     vec![
-        sync("upload_begin", uploads::upload_begin),
+        later("upload_begin", uploads::upload_begin),
         sync("upload_chunk", uploads::upload_chunk),
         sync("upload_status", uploads::upload_status),
         later("upload_commit", uploads::upload_commit),

@@ -10,10 +10,13 @@ use crate::wire::Arg;
 use crate::{contained, state};
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<UploadSpec>")]
-pub(super) fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, Error> {
+pub(super) async fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, Error> {
     let admin = Admin::check()?;
+    let spec = spec?;
+    let grows = state::store(|s| s.begin_grows_by(&spec, admin.caller()))?;
+    contained::room(grows).await?;
     let now = ic_cdk::api::time();
-    state::store(|s| Ok(s.begin(&spec?, admin.caller(), now)?))
+    state::store(|s| Ok(s.begin(&spec, admin.caller(), now)?))
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<ChunkRequest>")]
@@ -55,6 +58,7 @@ pub(super) async fn upload_commit(upload: Arg<u64>) -> Result<ModelVersion, Erro
     };
     let reply = contained::call(internal::PROBE, upload).await?;
     let facts = internal::probed(&reply)?;
+    contained::room(facts.len() as u64).await?;
     let now = ic_cdk::api::time();
     Ok(state::store(|s| s.publish(verified, &facts, now))?)
 }

@@ -35,6 +35,8 @@ struct Profile {
     steps: Vec<Step>,
     /// The inference that is paid for from the second time on.
     steady: u64,
+    /// Why a query does not take it, if so.
+    not_queried: Option<String>,
     heap_bytes: u64,
     stable_bytes: u64,
     limits: Limits,
@@ -89,6 +91,7 @@ fn measure(
     loaded?;
     steps.push(Step { what: "load", charge, query: false });
     let mut steady = 0;
+    let mut not_queried = None;
     for (what, by) in [
         ("first inference, as an update", By::Update),
         ("steady inference, as an update", By::Update),
@@ -96,8 +99,11 @@ fn measure(
     ] {
         let answers = progress.during(what, || ask(target, &model, &cases, by));
         let answers = match answers {
-            // A query that takes too much is a result: the table leaves it out and the verdict says so.
-            Err(_) if by == By::Query && steady > limits.query_instructions => break,
+            // That a query cannot do it is a result: the table leaves it out and the verdict says why.
+            Err(e) if by == By::Query => {
+                not_queried = Some(e.to_string());
+                break;
+            }
             answers => answers?,
         };
         let Some(charge) = answers.first().and_then(|answer| answer.charge) else { continue };
@@ -107,7 +113,16 @@ fn measure(
         steps.push(Step { what, charge, query: by == By::Query });
     }
     let (heap_bytes, stable_bytes) = local.memory();
-    Ok(Profile { model, bytes: bytes.len() as u64, steps, steady, heap_bytes, stable_bytes, limits })
+    Ok(Profile {
+        model,
+        bytes: bytes.len() as u64,
+        steps,
+        steady,
+        not_queried,
+        heap_bytes,
+        stable_bytes,
+        limits,
+    })
 }
 
 impl Profile {
@@ -124,7 +139,9 @@ impl Profile {
     fn verdict(&self) -> String {
         let share = |limit| format::share(self.steady, limit);
         let (query, update) = (self.limits.query_instructions, self.limits.update_instructions);
-        if self.steady <= query {
+        if let (Some(reason), true) = (&self.not_queried, self.steady <= query) {
+            format!("one inference fits an update ({} of it); a query refuses it: {reason}", share(update))
+        } else if self.steady <= query {
             format!(
                 "one inference fits a query ({} of it) and an update ({} of it)",
                 share(query),
@@ -186,7 +203,7 @@ impl Profile {
             "heap_bytes": self.heap_bytes,
             "stable_bytes": self.stable_bytes,
             "storage_cycles_a_year_13_nodes": json_cycles(self.storage()),
-            "fits_query": self.steady <= self.limits.query_instructions,
+            "fits_query": self.steady <= self.limits.query_instructions && self.not_queried.is_none(),
             "fits_update": self.updates() <= 1,
             "updates": self.updates(),
         })

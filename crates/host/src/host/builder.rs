@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::Host;
 use crate::cache::Cache;
 use crate::engine::{Compiler, on_large_stack};
+use crate::stable::WASM_PAGE;
 use crate::wasm::CostSchedule;
 use crate::world::World;
 
@@ -17,6 +18,7 @@ pub struct HostBuilder {
     cache: Option<PathBuf>,
     seed: u64,
     update_limit: Option<u64>,
+    stable_limit: Option<u64>,
 }
 
 /// Why no host could be made, or its state not be kept.
@@ -81,6 +83,14 @@ impl HostBuilder {
         self
     }
 
+    /// Grants each canister this many bytes of stable memory, in whole wasm pages, as a subnet does whose storage is
+    /// nearly full: to see what a canister does when it may not grow. A host that is saved and opened grants all again.
+    #[must_use]
+    pub fn stable_limit(mut self, bytes: u64) -> Self {
+        self.stable_limit = Some(bytes);
+        self
+    }
+
     /// Makes the host.
     ///
     /// # Errors
@@ -95,6 +105,7 @@ impl HostBuilder {
         };
         let mut world = World::new(self.compiler()?, schedule, self.seed);
         world.update_limit = self.update_limit.unwrap_or(world.update_limit);
+        world.stable_limit = self.stable_limit.map_or(world.stable_limit, |bytes| bytes / WASM_PAGE);
         Ok(Host::with(world))
     }
 

@@ -59,7 +59,9 @@ fn narrow(call: &Call<'_>) -> Answer<()> {
 
 fn grow(call: &mut Call<'_>, pages: u64) -> Answer<i64> {
     charge(call, STABLE_GROW.base)?;
-    Ok(call.data_mut().stable.grow(pages).map_or(-1, |old| old as i64))
+    let state = call.data_mut();
+    let limit = state.message.canister.stable_limit;
+    Ok(state.stable.grow(pages, limit).map_or(-1, |old| old as i64))
 }
 
 /// The most stable memory a message may touch, in pages.
