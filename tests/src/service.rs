@@ -69,6 +69,12 @@ impl<'a> Service<'a> {
         self.controller().load_by_name(name).expect("the model loads");
     }
 
+    /// Infers as the controller in an update, after which queries take inputs of these shapes.
+    pub fn warm(&self, model: &str, inputs: Vec<NamedTensor>) {
+        let request = InferRequest { model: model.into(), inputs };
+        self.controller().infer(&request).expect("an update takes any shapes");
+    }
+
     /// Infers as an anonymous query.
     pub fn ask(&self, model: &str, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, ClientError> {
         let request = InferRequest { model: model.into(), inputs };

@@ -108,6 +108,9 @@ fn values_that_point_outside_are_refused() {
                 Tensor { dimensions: vec![values.len() as u32], ty: TensorType::I64, data },
             )]
         };
+        for length in [2, 3] {
+            service.warm("lookup", ids(&vec![0; length]));
+        }
         let rows = service.ask("lookup", ids(&[3, 0, -1])).expect("in range");
         assert_eq!(rows[0].1.to_f32(), Some(vec![6.0, 7.0, 0.0, 1.0, 6.0, 7.0]));
         for bad in [4, -5, i64::MAX, i64::MIN] {
@@ -136,6 +139,7 @@ fn integer_division_by_zero_is_refused() {
             data: v.iter().flat_map(|v| v.to_le_bytes()).collect(),
         };
         let inputs = |b| vec![("a".to_owned(), ints([7, 9])), ("b".to_owned(), ints(b))];
+        service.warm("divide", inputs([1, 1]));
         assert_eq!(service.ask("divide", inputs([2, 3])).expect("it divides")[0].1, ints([3, 3]));
         check(&service, "divide", inputs([1, 0]), ErrorCode::InvalidArgument, &["division by zero"]);
     });

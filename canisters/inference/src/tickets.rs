@@ -14,6 +14,9 @@ pub(crate) struct Answer {
     pub(crate) load_instructions: u64,
     /// Instructions of planning for shapes that were new to it.
     pub(crate) plan_instructions: u64,
+    /// Instructions of the contained message that gave it, whose counters the caller's do not include; 0 where there was
+    /// none.
+    pub(crate) contained_instructions: u64,
 }
 
 /// What an inference is asked for.

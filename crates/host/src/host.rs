@@ -12,7 +12,7 @@ use candid::{CandidType, Encode, Nat, Principal};
 use serde_bytes::ByteBuf;
 use sha2::{Digest, Sha256};
 
-use crate::canister::{Canister as State, Status};
+use crate::canister::Status;
 use crate::cost::CallCost;
 use crate::engine::on_large_stack;
 use crate::failure::reject;
@@ -117,7 +117,7 @@ impl Host {
         let mut made = settings::default(vec![sender]);
         // Settings of this type are never out of range.
         let _ = made.apply(&settings_args(settings.clone()));
-        world.canisters.insert(id, State::new(id, made, cycles));
+        world.add(id, made, cycles);
         drop(world);
         self.tick();
         id

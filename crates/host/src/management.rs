@@ -190,6 +190,13 @@ impl World {
         encode(&args::Logs { canister_log_records: lines.into_iter().map(record).collect() })
     }
 
+    /// Adds an empty canister.
+    pub(crate) fn add(&mut self, id: Principal, settings: crate::canister::Settings, cycles: u128) {
+        let mut canister = Canister::new(id, settings, cycles);
+        canister.stable_limit = self.stable_limit;
+        self.canisters.insert(id, canister);
+    }
+
     fn create(
         &mut self,
         caller: Principal,
@@ -201,9 +208,7 @@ impl World {
         if let Some(settings) = &settings {
             made.apply(settings)?;
         }
-        let mut canister = Canister::new(id, made, cycles);
-        canister.stable_limit = self.stable_limit;
-        self.canisters.insert(id, canister);
+        self.add(id, made, cycles);
         Ok(id)
     }
 

@@ -106,7 +106,7 @@ pub struct InferResponse {
     pub outputs: Vec<NamedTensor>,
     /// The version that answered.
     pub version: u64,
-    /// `performance_counter(1)` when the reply was ready to be encoded: what the call has been metered so far.
+    /// What the call had been metered when the reply was ready to be encoded, the calls to itself included.
     pub instructions: u64,
     /// Of these, instructions spent on loading the graph; 0 where it was resident.
     pub load_instructions: u64,

@@ -41,7 +41,7 @@ pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, E
     }
     let answer = if safe {
         let ran = internal::run(&version, inputs)?;
-        Answer { outputs: ran.outputs, load_instructions: 0, plan_instructions: 0 }
+        Answer { outputs: ran.outputs, load_instructions: 0, plan_instructions: 0, contained_instructions: 0 }
     } else {
         // What the run is remembered by is written in the contained call, which could only trap for want of memory.
         contained::room(0).await?;
@@ -72,7 +72,9 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
     let limit =
         if ic_cdk::api::in_replicated_execution() { wire::MAX_UPDATE_REPLY } else { wire::MAX_QUERY_REPLY };
     let plan_instructions = ran.proven.plan_instructions;
-    respond(&version, Answer { outputs: ran.outputs, load_instructions, plan_instructions }, limit)
+    let answer =
+        Answer { outputs: ran.outputs, load_instructions, plan_instructions, contained_instructions: 0 };
+    respond(&version, answer, limit)
 }
 
 /// Refuses to load in a query what would leave no instructions for any inference, by what the upload measured.
@@ -146,7 +148,7 @@ fn respond(version: &Version, answer: Answer, limit: usize) -> Result<InferRespo
     Ok(InferResponse {
         outputs: answer.outputs,
         version: version.version,
-        instructions: runtime::call_instructions(),
+        instructions: runtime::call_instructions() + answer.contained_instructions,
         load_instructions: answer.load_instructions,
         plan_instructions: answer.plan_instructions,
     })

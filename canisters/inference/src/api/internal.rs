@@ -72,6 +72,7 @@ fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
             outputs: ran.outputs,
             load_instructions,
             plan_instructions: ran.proven.plan_instructions,
+            contained_instructions: runtime::message_instructions(),
         })
     });
     tickets::leave(ticket, answer);
