@@ -1,9 +1,9 @@
-//! wasi-nn's `graph` interface, the description of a graph, and the one-call form of inference.
+//! wasi-nn's `graph` interface, and the description of a graph.
 
 use candid::CandidType;
 use serde::{Deserialize, Serialize};
 
-use crate::{NamedTensor, TensorType};
+use crate::{Provenance, TensorType};
 
 /// A loaded graph's handle. Never reused; it survives upgrades until `unload` or the model's deletion.
 pub type Graph = u64;
@@ -50,6 +50,8 @@ pub struct TensorDescription {
     pub ty: TensorType,
     /// Length of each axis, outermost first; null where it is dynamic.
     pub dimensions: Vec<Option<u32>>,
+    /// Name of each dynamic axis that has one: axes of one name are equally long in a call.
+    pub symbols: Vec<Option<String>>,
 }
 
 /// An operator of the graph and how often it occurs.
@@ -83,33 +85,66 @@ pub struct GraphDescription {
     pub operators: Vec<OperatorCount>,
     /// Elements in the model's constant tensors.
     pub parameters: u64,
+    /// Constant tensors by element type, which tells how a model is quantised.
+    pub weights: Vec<WeightCount>,
+    /// Nodes that quantise, dequantise or compute on quantised integers.
+    pub quantised_operators: u32,
+    /// Multiply-accumulates of one inference, dynamic dimensions set to 1; null where these could not be planned.
+    pub macs: Option<u64>,
+    /// Bytes of activations alive at its worst moment.
+    pub peak_bytes: Option<u64>,
+    /// Operator set of the file's default domain.
+    pub opset: Option<u64>,
+    /// What wrote the file, as it says.
+    pub producer: String,
+    /// Where it comes from.
+    pub provenance: Provenance,
+    /// Labels on the version, `latest` among them where it is.
+    pub labels: Vec<String>,
     /// The handle if the graph is loaded.
     pub graph: Option<Graph>,
+    /// Instructions of loading it, measured at the commit.
+    pub load_instructions: u64,
     /// Instructions that the trial run at upload took, dynamic dimensions set to 1: engine only, without the
     /// call's own Candid; null where the trial needed data that zeros are not.
     pub trial_instructions: Option<u64>,
+    /// Why the trial was refused, where it was.
+    pub trial_refusal: Option<String>,
+    /// Input shapes that updates have run, and what they took: what queries may run.
+    pub runs: Vec<RunFacts>,
 }
 
-/// One call, one inference: the model by name, the inputs by name.
+/// Constant tensors of one element type.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct InferRequest {
-    /// `"name"` for the newest version or `"name:version"`.
-    pub model: String,
-    /// Every input of the graph, once each, in any order.
-    pub inputs: Vec<NamedTensor>,
+pub struct WeightCount {
+    /// ONNX's name of the type, `"FLOAT"`, `"INT8"`.
+    pub ty: String,
+    /// Elements in all of them.
+    pub elements: u64,
 }
 
-/// The outputs, and what they cost.
+/// Input shapes that an update has run.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub struct InferResponse {
-    /// Outputs in the graph's order.
-    pub outputs: Vec<NamedTensor>,
-    /// The version that answered.
-    pub version: u64,
-    /// What the call had been metered when the reply was ready to be encoded, the calls to itself included.
-    pub instructions: u64,
-    /// Of these, instructions spent on loading the graph; 0 where it was resident.
-    pub load_instructions: u64,
-    /// Of these, instructions spent on planning for shapes that were new to the graph; 0 where it had a plan.
+pub struct RunFacts {
+    /// The dimensions of each input, in the graph's order.
+    pub shapes: Vec<Vec<u32>>,
+    /// Instructions of planning for them; 0 where the plan came with the load.
     pub plan_instructions: u64,
+    /// Instructions of the run.
+    pub run_instructions: u64,
+    /// Whether other values take the same work, so that a query may run them.
+    pub fixed: bool,
+}
+
+/// A property of a graph.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// Its name.
+    pub name: String,
+    /// Its value; null where it is not set.
+    pub value: Option<String>,
+    /// Whether `set_property` takes it.
+    pub settable: bool,
+    /// What it means and what values it has.
+    pub description: String,
 }

@@ -4,19 +4,37 @@
 //! bindings do. The interface itself is `candid/ic_nn.did`; a test holds the two equal. This crate knows
 //! neither ic-cdk nor tract and does no work: no I/O, no algorithm beyond element counting.
 
+mod access;
 mod error;
 mod graph;
+mod inference;
+mod receipt;
 mod registry;
 mod server;
 mod tensor;
 mod upload;
 
+pub use access::{
+    Access, AccessPolicy, AuditEntry, AuditPage, AuditRequest, CallerQuota, Price, Role, RoleEntry,
+};
 pub use error::{Error, ErrorCode};
 pub use graph::{
-    ExecutionTarget, Graph, GraphDescription, GraphEncoding, InferRequest, InferResponse, OperatorCount,
-    TensorDescription,
+    ExecutionTarget, Graph, GraphDescription, GraphEncoding, OperatorCount, Property, RunFacts,
+    TensorDescription, WeightCount,
 };
-pub use registry::{ListPage, ListRequest, ModelState, ModelSummary};
-pub use server::{InitArgs, Limits, ServerMetadata};
+pub use inference::{
+    ComputeOptions, Context, GraphBuilder, InferParameters, InferRequest, InferResponse, LoadOptions,
+    OutputPart, OutputRange,
+};
+pub use receipt::{Receipt, Verdict, VerifyRequest};
+pub use registry::{
+    DeleteRequest, IndexEntry, ListPage, ListRequest, ModelState, ModelSummary, Provenance, VersionPolicy,
+};
+pub use server::{
+    Capabilities, EncodingSupport, HttpRequest, HttpResponse, InitArgs, Limits, ModelMetadata,
+    ModelStatistics, ServerMetadata, TargetSupport,
+};
 pub use tensor::{NamedTensor, Tensor, TensorType};
-pub use upload::{ChunkRange, ChunkRequest, MAX_CHUNK_BYTES, ModelVersion, UploadSpec, UploadStatus};
+pub use upload::{
+    ChunkRange, ChunkRequest, DEFAULT_CHUNK_BYTES, MAX_CHUNK_BYTES, ModelVersion, UploadSpec, UploadStatus,
+};

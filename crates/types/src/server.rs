@@ -3,6 +3,8 @@
 use candid::{CandidType, Principal};
 use serde::{Deserialize, Serialize};
 
+use crate::{AccessPolicy, ExecutionTarget, GraphEncoding, Price, TensorDescription, TensorType};
+
 /// Install and upgrade argument; every field may be absent. On upgrade, a null leaves what was set.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct InitArgs {
@@ -14,7 +16,20 @@ pub struct InitArgs {
     pub max_heap_bytes: Option<u64>,
     /// Uploads open at one time.
     pub max_open_uploads: Option<u32>,
-    /// Principals that may change the registry besides the controllers.
+    /// Bytes of versions and open uploads that one uploader may hold; admins and controllers are not bound by it. 0 for
+    /// no limit.
+    pub max_bytes_per_uploader: Option<u64>,
+    /// Seconds after which an upload that no chunk came for is cleared away.
+    pub abandoned_after_seconds: Option<u64>,
+    /// Execution contexts open at one time.
+    pub max_contexts: Option<u32>,
+    /// Instructions a day that a listed caller may spend in updates that infer; 0 for no limit.
+    pub instructions_per_caller_and_day: Option<u64>,
+    /// To whom which methods are open.
+    pub policy: Option<AccessPolicy>,
+    /// What a canister that is not listed pays for an update that infers.
+    pub price: Option<Price>,
+    /// Principals that are admins from now on, besides the controllers; those who were and are not named no longer are.
     pub admins: Option<Vec<Principal>>,
 }
 
@@ -31,6 +46,16 @@ pub struct Limits {
     pub max_heap_bytes: u64,
     /// Uploads open at one time.
     pub max_open_uploads: u32,
+    /// Bytes that one uploader may hold; 0 for no limit.
+    pub max_bytes_per_uploader: u64,
+    /// Seconds after which an upload that no chunk came for is cleared away.
+    pub abandoned_after_seconds: u64,
+    /// Execution contexts open at one time.
+    pub max_contexts: u32,
+    /// Instructions a day of a listed caller; 0 for no limit.
+    pub instructions_per_caller_and_day: u64,
+    /// Largest tensor in one message: what a reply holds; larger ones go in parts.
+    pub max_tensor_bytes: u64,
     /// Instructions that the Internet Computer grants an update.
     pub update_instructions: u64,
     /// Instructions that the Internet Computer grants a query.
@@ -62,4 +87,115 @@ pub struct ServerMetadata {
     pub stable_bytes: u64,
     /// Graphs resident in the heap.
     pub loaded_graphs: u32,
+}
+
+/// What can be asked before anything is deployed: wasi-nn's wish of 2024-02-05, WebNN's `opSupportLimits`.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// The wasi-nn specification that is mirrored.
+    pub specification: String,
+    /// The engine and its version.
+    pub engine: String,
+    /// Hash of the engine's sources and dependencies, as in receipts.
+    pub build: String,
+    /// Encodings that load.
+    pub encodings: Vec<EncodingSupport>,
+    /// Element types that go in and out.
+    pub tensor_types: Vec<TensorType>,
+    /// Targets, and whether each is offered.
+    pub targets: Vec<TargetSupport>,
+    /// Operators that are served, by name.
+    pub operators: Vec<String>,
+    /// Limits in force.
+    pub limits: Limits,
+    /// To whom which methods are open.
+    pub policy: AccessPolicy,
+    /// What a canister that is not listed pays for an update that infers.
+    pub price: Price,
+}
+
+/// An encoding and what of it is served.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct EncodingSupport {
+    /// The encoding.
+    pub encoding: GraphEncoding,
+    /// Whether it loads.
+    pub supported: bool,
+    /// Its versions, or what to do instead.
+    pub detail: String,
+}
+
+/// A target and what becomes of it.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct TargetSupport {
+    /// The target.
+    pub target: ExecutionTarget,
+    /// Whether graphs run on it.
+    pub supported: bool,
+    /// What runs there, or what to do instead.
+    pub detail: String,
+}
+
+/// The Open Inference Protocol's `model_metadata`.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ModelMetadata {
+    /// Model name.
+    pub name: String,
+    /// Versions that are served, oldest first.
+    pub versions: Vec<String>,
+    /// `"onnx_tract"`.
+    pub platform: String,
+    /// Inputs of the version asked for.
+    pub inputs: Vec<TensorDescription>,
+    /// Its outputs.
+    pub outputs: Vec<TensorDescription>,
+}
+
+/// What a version has done, counted in updates: a query leaves no trace.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ModelStatistics {
+    /// Model name.
+    pub name: String,
+    /// Version.
+    pub version: u64,
+    /// Inferences that gave outputs.
+    pub success: u64,
+    /// Inferences that were refused or failed.
+    pub fail: u64,
+    /// Answers from the response cache, which are successes too.
+    pub cache_hits: u64,
+    /// Least instructions of an inference that was computed; 0 where there was none.
+    pub min_instructions: u64,
+    /// Mean of them.
+    pub mean_instructions: u64,
+    /// Most of them.
+    pub max_instructions: u64,
+    /// When it last answered, nanoseconds since 1970; null where it never did.
+    pub last_used: Option<u64>,
+}
+
+/// A request of the HTTP gateway.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// `GET`, `HEAD`, ….
+    pub method: String,
+    /// Path and query.
+    pub url: String,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
+}
+
+/// A reply to the HTTP gateway.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct HttpResponse {
+    /// Status.
+    pub status_code: u16,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    #[serde(with = "serde_bytes")]
+    pub body: Vec<u8>,
 }

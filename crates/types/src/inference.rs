@@ -1,0 +1,96 @@
+//! wasi-nn's `inference` interface, and its one-call form.
+
+use candid::CandidType;
+use serde::{Deserialize, Serialize};
+use serde_bytes::ByteBuf;
+
+use crate::{NamedTensor, Receipt, TensorType};
+
+/// wasi-nn's `graph-execution-context`, by handle. Never reused.
+pub type Context = u64;
+
+/// wasi-nn's `graph-builder`: the bytes of one of the files that make a model.
+pub type GraphBuilder = ByteBuf;
+
+/// What `load` may be told besides wasi-nn's arguments.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoadOptions {
+    /// Run on the cpu where the target is not offered, instead of refusing.
+    pub fallback: Option<bool>,
+}
+
+/// What `compute` may be told besides wasi-nn's arguments.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ComputeOptions {
+    /// The outputs to put into the reply, by name or decimal index; null for all, none where they are fetched by
+    /// `get_output`. The context keeps all of them.
+    pub outputs: Option<Vec<String>>,
+}
+
+/// Which bytes of an output are wanted.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OutputRange {
+    /// First byte; null for the whole tensor, which then has to fit `limit` and the reply.
+    pub offset: Option<u64>,
+    /// Most bytes to answer; null for what a reply holds.
+    pub limit: Option<u64>,
+}
+
+/// An output, or a part of its bytes.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct OutputPart {
+    /// Length of each axis of the whole tensor.
+    pub dimensions: Vec<u32>,
+    /// Element type.
+    pub ty: TensorType,
+    /// Bytes of the whole tensor.
+    pub total_bytes: u64,
+    /// Where `data` lies in them.
+    pub offset: u64,
+    /// The bytes.
+    #[serde(with = "serde_bytes")]
+    pub data: Vec<u8>,
+}
+
+/// One call, one inference: the model by name, the inputs by name.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct InferRequest {
+    /// `"name"` for the version that `latest` means, `"name:version"` or `"name@label"`.
+    pub model: String,
+    /// Every input of the graph, once each, in any order.
+    pub inputs: Vec<NamedTensor>,
+    /// The outputs wanted, by name or decimal index; null for all.
+    pub outputs: Option<Vec<String>>,
+    /// What else is asked for.
+    pub parameters: Option<InferParameters>,
+}
+
+/// What an inference may be told besides its inputs.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InferParameters {
+    /// Answer a receipt.
+    pub receipt: Option<bool>,
+    /// `false` to compute even where the model's response cache has the answer.
+    pub cache: Option<bool>,
+    /// Refuse (`too_large`) what is known to take more instructions than this.
+    pub max_instructions: Option<u64>,
+}
+
+/// The outputs, and what they cost.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct InferResponse {
+    /// Outputs in the graph's order, or in that of the request's selection.
+    pub outputs: Vec<NamedTensor>,
+    /// The version that answered.
+    pub version: u64,
+    /// What the call had been metered when the reply was ready to be encoded, the calls to itself included.
+    pub instructions: u64,
+    /// Of these, instructions spent on loading the graph; 0 where it was resident.
+    pub load_instructions: u64,
+    /// Of these, instructions spent on planning for shapes that were new to the graph; 0 where it had a plan.
+    pub plan_instructions: u64,
+    /// Whether the answer came from the model's response cache.
+    pub cached: bool,
+    /// What ties model, inputs and outputs together, where it was asked for.
+    pub receipt: Option<Receipt>,
+}
