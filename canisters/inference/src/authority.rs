@@ -1,23 +1,22 @@
-//! Who may do what: a permission is a value that only this module makes.
+//! Who may do what: a permission is a value that only this module makes. Each is checked before a method's first await.
 
 use candid::Principal;
-use ic_nn_types::{Error, ErrorCode};
+use ic_nn_types::{Access, Error, ErrorCode, Role};
 
 use crate::state;
 
-/// Proof that the caller may change the registry: a controller, or an admin that a controller named.
+/// Proof that the caller may change the registry and its settings: a controller or an admin.
 pub(crate) struct Admin {
     caller: Principal,
 }
 
 impl Admin {
-    /// Checks the caller of this message. To be called before the first await.
+    /// Checks the caller of this message.
     pub(crate) fn check() -> Result<Admin, Error> {
         let caller = ic_cdk::api::msg_caller();
-        if state::store(|s| s.is_admin(caller)) || ic_cdk::api::is_controller(&caller) {
-            Ok(Admin { caller })
-        } else {
-            Err(refused(caller, "a controller or an admin (add_admin)"))
+        match Standing::of(caller) {
+            Standing::Controller | Standing::Listed(Role::Admin) => Ok(Admin { caller }),
+            _ => Err(refused(caller, "a controller or an admin (grant_role)")),
         }
     }
 
@@ -27,18 +26,150 @@ impl Admin {
     }
 }
 
+/// Proof that the caller may upload models and load them.
+pub(crate) struct Uploader {
+    caller: Principal,
+    admin: bool,
+}
+
+impl Uploader {
+    /// Checks the caller of this message.
+    pub(crate) fn check() -> Result<Uploader, Error> {
+        let caller = ic_cdk::api::msg_caller();
+        let admin = match Standing::of(caller) {
+            Standing::Controller | Standing::Listed(Role::Admin) => true,
+            Standing::Listed(Role::Uploader) => false,
+            _ => return Err(refused(caller, "a controller, an admin or an uploader (grant_role)")),
+        };
+        Ok(Uploader { caller, admin })
+    }
+
+    /// Who called.
+    pub(crate) fn caller(&self) -> Principal {
+        self.caller
+    }
+
+    /// Whether the caller is an admin or a controller, whom uploads of others concern too and no quota binds.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.admin
+    }
+
+    /// Refuses what is another uploader's.
+    pub(crate) fn must_own(&self, uploader: Principal) -> Result<(), Error> {
+        if self.admin || uploader == self.caller {
+            return Ok(());
+        }
+        Err(refused(self.caller, &format!("its uploader {uploader} or an admin")))
+    }
+}
+
 /// Proof that the caller controls the canister.
-pub(crate) struct Controller(());
+pub(crate) struct Controller {
+    caller: Principal,
+}
 
 impl Controller {
     /// Checks the caller of this message.
     pub(crate) fn check() -> Result<Controller, Error> {
         let caller = ic_cdk::api::msg_caller();
-        if ic_cdk::api::is_controller(&caller) {
-            Ok(Controller(()))
-        } else {
-            Err(refused(caller, "a controller"))
+        match Standing::of(caller) {
+            Standing::Controller => Ok(Controller { caller }),
+            _ => Err(refused(caller, "a controller")),
         }
+    }
+
+    /// Who called.
+    pub(crate) fn caller(&self) -> Principal {
+        self.caller
+    }
+}
+
+/// Proof that the policy lets the caller read about models.
+pub(crate) struct Reader(());
+
+impl Reader {
+    /// Checks the caller of this message.
+    pub(crate) fn check() -> Result<Reader, Error> {
+        admitted(state::store(|s| s.policy().read), "read").map(|_| Reader(()))
+    }
+}
+
+/// Proof that the policy lets the caller ask by query.
+pub(crate) struct Querier {
+    caller: Principal,
+}
+
+impl Querier {
+    /// Checks the caller of this message.
+    pub(crate) fn check() -> Result<Querier, Error> {
+        admitted(state::store(|s| s.policy().query), "query").map(|caller| Querier { caller })
+    }
+
+    /// Who called.
+    pub(crate) fn caller(&self) -> Principal {
+        self.caller
+    }
+}
+
+/// Proof that the caller may let the canister burn cycles on inferences: by the policy, within its quota, or for the price.
+pub(crate) struct Spender {
+    caller: Principal,
+    price: u128,
+    unlimited: bool,
+}
+
+impl Spender {
+    /// Checks the caller of this message, and that the cycles of its price are attached where it has to pay.
+    pub(crate) fn check() -> Result<Spender, Error> {
+        let caller = ic_cdk::api::msg_caller();
+        let standing = Standing::of(caller);
+        let unlimited = matches!(standing, Standing::Controller | Standing::Listed(Role::Admin));
+        let admitted = standing.is_admitted(state::store(|s| s.policy().infer), caller);
+        if admitted {
+            let now = ic_cdk::api::time();
+            if !unlimited && state::store(|s| s.allowance(caller, now))? == Some(0) {
+                return Err(Error::too_large(format!(
+                    "{caller} has spent its instructions of today (caller_quota); there are new ones at midnight UTC"
+                )));
+            }
+            return Ok(Spender { caller, price: 0, unlimited });
+        }
+        let Some(price) = state::store(|s| s.price()) else {
+            return Err(refused(caller, "who is listed (grant_role)"));
+        };
+        let attached = ic_cdk::api::msg_cycles_available();
+        if attached < price {
+            return Err(refused(
+                caller,
+                &format!("who is listed (grant_role) or a canister that attaches {price} cycles, {attached} came,"),
+            ));
+        }
+        Ok(Spender { caller, price, unlimited: true })
+    }
+
+    /// Takes the price. To be called when the work begins: nothing comes back from then on.
+    pub(crate) fn pay(&self) {
+        if self.price > 0 {
+            ic_cdk::api::msg_cycles_accept(self.price);
+        }
+    }
+
+    /// Counts instructions against the caller's day.
+    pub(crate) fn spent(&self, instructions: u64) -> Result<(), Error> {
+        if self.unlimited {
+            return Ok(());
+        }
+        Ok(state::store(|s| s.charge(self.caller, ic_cdk::api::time(), instructions))?)
+    }
+
+    /// Who called.
+    pub(crate) fn caller(&self) -> Principal {
+        self.caller
+    }
+
+    /// Whether the caller is an admin or a controller.
+    pub(crate) fn is_unlimited(&self) -> bool {
+        self.unlimited
     }
 }
 
@@ -55,6 +186,47 @@ impl Itself {
             Err(refused(caller, "this canister itself"))
         }
     }
+}
+
+/// Whether ingress of the caller could pass [`Spender::check`]: it carries no cycles, so only the policy counts.
+pub(crate) fn may_spend() -> bool {
+    admitted(state::store(|s| s.policy().infer), "infer").is_ok()
+}
+
+/// What a principal is here.
+enum Standing {
+    Controller,
+    Listed(Role),
+    Unknown,
+}
+
+impl Standing {
+    fn of(caller: Principal) -> Standing {
+        if ic_cdk::api::is_controller(&caller) {
+            return Standing::Controller;
+        }
+        state::store(|s| s.role(caller)).map_or(Standing::Unknown, Standing::Listed)
+    }
+
+    fn is_admitted(&self, access: Access, caller: Principal) -> bool {
+        match access {
+            Access::Anyone => true,
+            Access::Authenticated => caller != Principal::anonymous(),
+            Access::Listed => !matches!(self, Standing::Unknown),
+        }
+    }
+}
+
+fn admitted(access: Access, family: &str) -> Result<Principal, Error> {
+    let caller = ic_cdk::api::msg_caller();
+    if Standing::of(caller).is_admitted(access, caller) {
+        return Ok(caller);
+    }
+    let who = match access {
+        Access::Authenticated => "everyone but the anonymous principal",
+        _ => "who is listed (grant_role)",
+    };
+    Err(refused(caller, &format!("by the policy `{family}` {who}")))
 }
 
 fn refused(caller: Principal, who: &str) -> Error {

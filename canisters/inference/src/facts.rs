@@ -2,24 +2,11 @@
 
 use candid::CandidType;
 use ic_nn_engine::{Graph, Trial};
-use ic_nn_types::{Error, ErrorCode, OperatorCount, TensorDescription};
+use ic_nn_types::{Error, ErrorCode, OperatorCount, RunFacts, TensorDescription, WeightCount};
 use serde::Deserialize;
 
 /// Shapes remembered for a version: a text model's lengths, an image model's batches.
-const MAX_PROVEN: usize = 64;
-
-/// Input shapes that the graph has run on in an update, and what that took.
-#[derive(CandidType, Deserialize, Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Proven {
-    /// The dimensions of each input, in the graph's order.
-    pub(crate) shapes: Vec<Vec<u32>>,
-    /// Instructions of planning for them; 0 where the plan came with the load.
-    pub(crate) plan_instructions: u64,
-    /// Instructions of the run.
-    pub(crate) run_instructions: u64,
-    /// Whether other values take the same work.
-    pub(crate) fixed: bool,
-}
+const MAX_RUNS: usize = 64;
 
 /// Facts about a version, as Candid in the store; fields are added as options only.
 #[derive(CandidType, Deserialize, Clone, Debug)]
@@ -28,6 +15,13 @@ pub(crate) struct Facts {
     pub(crate) outputs: Vec<TensorDescription>,
     pub(crate) operators: Vec<OperatorCount>,
     pub(crate) parameters: u64,
+    pub(crate) weights: Vec<WeightCount>,
+    pub(crate) quantised_operators: u32,
+    /// Of an inference with dynamic dimensions set to 1; null where that could not be planned.
+    pub(crate) macs: Option<u64>,
+    pub(crate) peak_bytes: Option<u64>,
+    pub(crate) opset: Option<u64>,
+    pub(crate) producer: String,
     /// Instructions of checking, decoding and planning the file.
     pub(crate) load_instructions: u64,
     /// Instructions of an inference on zeros, dynamic dimensions set to 1; null where the model refused them.
@@ -35,7 +29,7 @@ pub(crate) struct Facts {
     /// Why it refused them.
     pub(crate) trial_refusal: Option<String>,
     /// Shapes it has run on, the trial's among them, newest last.
-    pub(crate) proven: Option<Vec<Proven>>,
+    pub(crate) runs: Option<Vec<RunFacts>>,
 }
 
 impl Facts {
@@ -43,7 +37,7 @@ impl Facts {
         let description = graph.description();
         let (trial_instructions, trial_refusal, proven) = match trial {
             (Trial::Ran { shapes, fixed }, instructions) => {
-                let proven = Proven { shapes, plan_instructions: 0, run_instructions: instructions, fixed };
+                let proven = RunFacts { shapes, plan_instructions: 0, run_instructions: instructions, fixed };
                 (Some(instructions), None, vec![proven])
             }
             (Trial::Refused(reason), _) => (None, Some(reason), vec![]),
@@ -53,21 +47,27 @@ impl Facts {
             outputs: description.outputs.clone(),
             operators: description.operators.clone(),
             parameters: description.parameters,
+            weights: description.weights.clone(),
+            quantised_operators: description.quantised_operators,
+            macs: graph.load_cost().map(|c| c.macs),
+            peak_bytes: graph.load_cost().map(|c| c.peak_bytes),
+            opset: u64::try_from(description.opset).ok().filter(|o| *o > 0),
+            producer: description.producer.clone(),
             load_instructions,
             trial_instructions,
             trial_refusal,
-            proven: Some(proven),
+            runs: Some(proven),
         }
     }
 
     /// Remembers a run; whether that was news.
-    pub(crate) fn note(&mut self, run: &Proven) -> bool {
-        let proven = self.proven.get_or_insert_default();
+    pub(crate) fn note(&mut self, run: &RunFacts) -> bool {
+        let proven = self.runs.get_or_insert_default();
         match proven.iter_mut().find(|p| p.shapes == run.shapes) {
             Some(known) if known.plan_instructions >= run.plan_instructions => return false,
             Some(known) => known.plan_instructions = run.plan_instructions,
             None => {
-                if proven.len() == MAX_PROVEN {
+                if proven.len() == MAX_RUNS {
                     proven.remove(0);
                 }
                 proven.push(run.clone());

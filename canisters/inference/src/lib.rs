@@ -5,12 +5,17 @@
 //! panic on runs in a call of the canister to itself (`contained`), whose trap takes back everything it did.
 
 mod api;
+mod audit;
 mod authority;
+mod cache;
 mod contained;
 mod facts;
 mod lifecycle;
 mod memory;
+mod models;
+mod receipts;
 mod resident;
+mod run;
 mod runtime;
 mod state;
 mod tickets;

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ic_nn_types::InitArgs;
 
-use crate::{api, contained, runtime, state};
+use crate::{api, runtime, state};
 
 #[ic_cdk::init]
 fn init(args: Option<InitArgs>) {
     runtime::run_constructors();
     state::open();
     apply(args);
+    sweep();
 }
 
 #[ic_cdk::post_upgrade]
@@ -19,6 +20,7 @@ fn post_upgrade(args: Option<InitArgs>) {
     runtime::run_constructors();
     state::open();
     apply(args);
+    sweep();
     ic_cdk_timers::set_timer(Duration::ZERO, reload());
 }
 
@@ -31,14 +33,28 @@ fn apply(args: Option<InitArgs>) {
     }
 }
 
-/// Loads the graphs that have an open handle. One that fails is told in the log and loads at its next use, or fails
-/// there with its reason.
+/// Loads the graphs that have an open handle, and warms them up. One that fails is told in the log and loads at its next
+/// use, or fails there with its reason.
 async fn reload() {
     let open: Vec<u64> = state::store(|s| s.graphs().filter_map(|g| g.ok().map(|g| g.graph)).collect());
     for graph in open {
-        if let Err(e) = contained::call(api::internal::LOAD, graph).await {
+        let version = state::store(|s| {
+            let open = s.graph(graph).ok()?;
+            s.get(&open.name, open.version).ok()
+        });
+        let Some(version) = version else { continue };
+        if let Err(e) = api::graphs::bring(&version, graph).await {
             ic_cdk::api::debug_print(format!("graph {graph} did not come back after the upgrade: {e}"));
         }
     }
     api::graphs::refresh_pins();
+}
+
+/// Clears abandoned uploads away, once an hour.
+fn sweep() {
+    ic_cdk_timers::set_timer_interval(Duration::from_secs(3_600), || async {
+        for (upload, owner, name) in state::store(|s| s.collect_abandoned(ic_cdk::api::time())) {
+            ic_cdk::api::debug_print(format!("upload {upload} of `{name}` by {owner} was abandoned and is closed"));
+        }
+    });
 }

@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use ic_nn_engine::{Arranged, Graph};
+use ic_nn_types::RunFacts;
 
-use crate::facts::{Facts, Proven};
+use crate::facts::Facts;
 
 /// sha256 of a model file.
 pub(crate) type Hash = [u8; 32];
@@ -22,8 +23,8 @@ pub(crate) struct Resident {
 
 impl Resident {
     /// What is known of running on the shapes of `inputs`.
-    pub(crate) fn proven(&self, inputs: &Arranged) -> Option<&Proven> {
-        self.facts.proven.iter().flatten().find(|p| inputs.shapes().eq(&p.shapes))
+    pub(crate) fn known(&self, inputs: &Arranged) -> Option<&RunFacts> {
+        self.facts.runs.iter().flatten().find(|p| inputs.shapes().eq(&p.shapes))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Arguments off the wire and replies' sizes: a caller that sends no Candid, or too much, gets an error and no trap.
 
+use candid::utils::ArgumentDecoder;
 use candid::{CandidType, DecoderConfig};
 use ic_nn_types::{Error, NamedTensor};
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ const DECODING_QUOTA: usize = 100_000_000;
 const SKIPPING_QUOTA: usize = 10_000;
 
 /// Bytes of a reply that are not tensors: Candid's type table, the other fields, and room for clients that are older.
-const REPLY_OVERHEAD: usize = 4_096;
+pub(crate) const REPLY_OVERHEAD: usize = 4_096;
 
 /// Largest reply of an update, and of a query.
 pub(crate) const MAX_UPDATE_REPLY: usize = 2_097_152;
@@ -23,12 +24,17 @@ pub(crate) const MAX_QUERY_REPLY: usize = 3_145_728;
 
 /// Decodes an endpoint's one argument.
 pub(crate) fn decode<T: CandidType + DeserializeOwned>(bytes: Vec<u8>) -> Arg<T> {
+    decode_all::<(T,)>(bytes).map(|(argument,)| argument)
+}
+
+/// Decodes an endpoint's arguments; optional ones at the end may be absent.
+pub(crate) fn decode_all<T: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Arg<T> {
     let mut config = DecoderConfig::new();
     config
         .set_decoding_quota(DECODING_QUOTA)
         .set_skipping_quota(SKIPPING_QUOTA)
         .set_full_error_message(false);
-    candid::utils::decode_one_with_config(&bytes, &config).map_err(|e| {
+    candid::utils::decode_args_with_config(&bytes, &config).map_err(|e| {
         Error::invalid_argument(format!("the argument does not decode: {e}; see candid:service metadata"))
     })
 }

@@ -1,18 +1,110 @@
-//! Graphs: load, unload, and the pins that keep loaded ones in the heap.
+//! Graphs: load, describe, unload, and the pins that keep loaded ones in the heap.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
-use ic_cdk::update;
-use ic_nn_types::{Error, Graph};
+use ic_cdk::{query, update};
+use ic_nn_engine::encoding;
+use ic_nn_store::Version;
+use ic_nn_types::{
+    Error, ErrorCode, ExecutionTarget, Graph, GraphBuilder, GraphDescription, GraphEncoding, LoadOptions,
+    NamedTensor, Tensor,
+};
+use sha2::{Digest, Sha256};
 
-use super::internal;
-use crate::authority::Admin;
+use super::internal::{self, Candidate, Probed};
+use super::properties::{Properties, version_of};
+use crate::authority::{Reader, Uploader};
+use crate::facts::Facts;
+use crate::run::{self, Limits};
+use crate::tickets::Ticket;
 use crate::wire::Arg;
-use crate::{contained, state};
+use crate::{audit, contained, state};
+
+thread_local! {
+    /// Handles whose graphs are on their way into the heap, or warm up.
+    static LOADING: RefCell<BTreeSet<Graph>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// Whether the handle's graph is on its way into the heap, or warms up.
+pub(crate) fn is_loading(graph: Graph) -> bool {
+    LOADING.with_borrow(|l| l.contains(&graph))
+}
+
+/// A handle that is loading until this goes, also when the message that holds it traps after an await.
+struct Loading(Graph);
+
+impl Loading {
+    fn begin(graph: Graph) -> Self {
+        LOADING.with_borrow_mut(|l| l.insert(graph));
+        Loading(graph)
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        LOADING.with_borrow_mut(|l| l.remove(&self.0));
+    }
+}
+
+type LoadArguments = (Vec<GraphBuilder>, GraphEncoding, ExecutionTarget, Option<LoadOptions>);
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<LoadArguments>")]
+pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> {
+    let uploader = Uploader::check()?;
+    let (builders, encoding, target, options) = arguments?;
+    offered(target, options.unwrap_or_default().fallback == Some(true))?;
+    let files: Vec<Vec<u8>> = builders.into_iter().map(GraphBuilder::into_vec).collect();
+    let Some(first) = files.first() else {
+        return Err(Error::invalid_argument(
+            "load takes at least one builder, none came; the first is the model's file",
+        ));
+    };
+    encoding::check(encoding, first)?;
+    let bytes = files.iter().map(|f| f.len() as u64).sum();
+    let mut hash = Sha256::new();
+    files.iter().for_each(|f| hash.update(f));
+    let sha256: [u8; 32] = hash.finalize().into();
+    let grows = state::store(|s| s.keep_grows_by(bytes))?;
+    contained::room(grows).await?;
+    let loaded = probe(Candidate::Files { files, sha256 }).await.and_then(|(facts, files)| {
+        state::store(|s| {
+            let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+            let now = ic_cdk::api::time();
+            let version = s.keep(&files, sha256, Some(encoding), uploader.caller(), &facts, now)?;
+            Ok::<_, Error>(s.open_graph(&version.name, version.version)?)
+        })
+    });
+    let graph = audit::of(uploader.caller(), "load", &format!("{bytes} bytes"), loaded)?;
+    refresh_pins();
+    Ok(graph)
+}
+
+/// Refuses a target that is not there, unless the caller takes the cpu instead.
+fn offered(target: ExecutionTarget, fallback: bool) -> Result<(), Error> {
+    if target == ExecutionTarget::Cpu || fallback {
+        return Ok(());
+    }
+    let name = if target == ExecutionTarget::Gpu { "gpu" } else { "tpu" };
+    Err(Error::new(
+        ErrorCode::UnsupportedOperation,
+        format!("the target `{name}` is not offered here (capabilities); load for `cpu`, or set `fallback`"),
+    ))
+}
+
+/// Has files checked, loaded and tried in a contained call.
+pub(super) async fn probe(candidate: Candidate) -> Result<Probed, Error> {
+    let ticket = Ticket::new(candidate);
+    let reply = contained::call(internal::PROBE, ticket.id()).await?;
+    internal::done(&reply)?;
+    ticket
+        .answer::<Probed>()
+        .ok_or_else(|| Error::new(ErrorCode::RuntimeError, "the trial left no answer; try again"))
+}
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<String>")]
 pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
-    Admin::check()?;
+    let uploader = Uploader::check()?;
     let model = model?;
     contained::room(0).await?;
     let (version, graph) = state::store(|s| {
@@ -20,39 +112,106 @@ pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
         let graph = s.open_graph(&version.name, version.version)?;
         Ok::<_, Error>((version, graph))
     })?;
-    if !state::residents(|r| r.has(&version.sha256)) {
-        let loaded = contained::call(internal::LOAD, graph).await.and_then(|reply| internal::done(&reply));
-        if let Err(e) = loaded {
-            // The handle was nobody's before this call, unless it was open already and its graph had left the heap.
-            if version.graph.is_none() {
-                let _ = state::store(|s| s.close_graph(graph));
-            }
-            return Err(e);
-        }
+    let loaded = bring(&version, graph).await;
+    if loaded.is_err() && version.graph.is_none() {
+        // The handle was nobody's before this call.
+        let _ = state::store(|s| s.close_graph(graph));
     }
     refresh_pins();
-    Ok(graph)
+    let subject = format!("{}:{}", version.name, version.version);
+    audit::of(uploader.caller(), "load_by_name", &subject, loaded.map(|()| graph))
 }
 
-#[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
-pub(super) fn unload(graph: Arg<Graph>) -> Result<(), Error> {
-    Admin::check()?;
-    let graph = graph?;
-    let hash = state::store(|s| {
-        let open = s.close_graph(graph)?;
-        Ok::<_, Error>(s.get(&open.name, open.version).map(|v| v.sha256).ok())
-    })?;
-    refresh_pins();
-    if let Some(hash) = hash {
-        state::residents(|r| r.drop_unpinned(&hash));
+/// Brings an open graph into the heap and warms it up.
+pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> {
+    let _loading = Loading::begin(graph);
+    if !state::residents(|r| r.has(&version.sha256)) {
+        let reply = contained::call(internal::LOAD, graph).await?;
+        internal::done(&reply)?;
+    }
+    let shapes = Properties::of(version)?.warmup;
+    if shapes.is_empty() {
+        return Ok(());
+    }
+    let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
+    for set in shapes {
+        let zeros = zeros(&facts, &set)?;
+        run::infer(version, zeros, Limits::default()).await.map_err(|e| {
+            Error::new(e.code, format!("the warm-up on {set:?} failed: {}", e.data))
+        })?;
     }
     Ok(())
 }
 
-/// Pins what has an open handle, and nothing else.
-pub(crate) fn refresh_pins() {
-    let hashes: BTreeSet<_> = state::store(|s| {
-        s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok().map(|v| v.sha256)).collect()
+/// Zeros of these shapes for a model's inputs.
+fn zeros(facts: &Facts, shapes: &[Vec<u32>]) -> Result<Vec<NamedTensor>, Error> {
+    if shapes.len() != facts.inputs.len() {
+        return Err(Error::invalid_argument(format!(
+            "the property `warmup` has {} shapes in a set, the model {} inputs",
+            shapes.len(),
+            facts.inputs.len()
+        )));
+    }
+    let available = state::limits().available_bytes;
+    facts
+        .inputs
+        .iter()
+        .zip(shapes)
+        .map(|(input, shape)| {
+            let mut tensor = Tensor { dimensions: shape.clone(), ty: input.ty, data: vec![] };
+            let bytes = tensor.expected_bytes().filter(|b| *b <= available).ok_or_else(|| {
+                Error::too_large(format!("the warm-up shape {shape:?} does not fit the heap"))
+            })?;
+            tensor.data = vec![0; bytes as usize];
+            Ok((input.name.clone(), tensor))
+        })
+        .collect()
+}
+
+#[query(hidden = true, decode_with = "crate::wire::decode::<u64>")]
+pub(super) fn describe_graph(graph: Arg<Graph>) -> Result<GraphDescription, Error> {
+    Reader::check()?;
+    super::registry::described(version_of(graph?)?)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
+pub(super) fn unload(graph: Arg<Graph>) -> Result<(), Error> {
+    let uploader = Uploader::check()?;
+    let graph = graph?;
+    let version = version_of(graph).ok();
+    let closed = state::store(|s| Ok::<_, Error>(s.close_graph(graph)?));
+    audit::of(uploader.caller(), "unload", &format!("graph {graph}"), closed)?;
+    refresh_pins();
+    if let Some(version) = version {
+        release(&version);
+    }
+    Ok(())
+}
+
+/// Lets go of a version that no handle is open on any more: execution contexts may still need it.
+pub(super) fn release(version: &Version) {
+    let needed = state::store(|s| {
+        s.contexts_of_version(&version.name, version.version)
+            || s.get(&version.name, version.version).is_ok_and(|v| v.graph.is_some())
     });
+    if needed {
+        return;
+    }
+    state::residents(|r| r.drop_unpinned(&version.sha256));
+    if version.is_anonymous() {
+        let _ = state::store(|s| s.discard(&version.name));
+    }
+}
+
+/// Pins what has an open handle and may not be evicted, and nothing else.
+pub(crate) fn refresh_pins() {
+    let open: Vec<Version> = state::store(|s| {
+        s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok()).collect()
+    });
+    let hashes = open
+        .iter()
+        .filter(|v| !Properties::of(v).is_ok_and(|p| p.evictable))
+        .map(|v| v.sha256)
+        .collect();
     state::residents(|r| r.pin(&hashes));
 }

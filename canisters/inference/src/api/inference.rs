@@ -5,14 +5,17 @@
 
 use ic_cdk::{query, update};
 use ic_nn_store::Version;
-use ic_nn_types::{Error, ErrorCode, InferRequest, InferResponse};
+use ic_nn_types::{
+    Error, ErrorCode, InferParameters, InferRequest, InferResponse, RunFacts, Verdict, VerifyRequest,
+};
 
-use super::internal;
-use crate::facts::{Facts, Proven};
+use super::properties::Properties;
+use crate::authority::{Querier, Spender};
+use crate::facts::Facts;
 use crate::resident::Resident;
-use crate::tickets::{Answer, Asked, Inputs, Ticket};
+use crate::run::{self, Answer, Inputs, Limits};
 use crate::wire::{self, Arg};
-use crate::{contained, runtime, state};
+use crate::{models, receipts, runtime, state};
 
 /// Instructions that the Internet Computer grants a query.
 pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
@@ -24,57 +27,122 @@ const QUERY_OVERHEAD: u64 = 50_000_000;
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<InferRequest>")]
 pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, Error> {
-    let request = request?;
-    let version = state::store(|s| s.resolve(&request.model))?;
-    let mut inputs = Inputs::Named(request.inputs);
-    let mut safe = false;
-    if state::residents(|r| r.has(&version.sha256)) {
-        internal::resident(&version, |r| {
-            let Inputs::Named(named) = std::mem::replace(&mut inputs, Inputs::Named(vec![])) else {
-                return Ok(());
-            };
-            let arranged = r.graph.arrange(named)?;
-            safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed);
-            inputs = Inputs::Arranged(arranged);
-            Ok(())
-        })?;
-    }
-    let answer = if safe {
-        let ran = internal::run(&version, inputs)?;
-        Answer { outputs: ran.outputs, load_instructions: 0, plan_instructions: 0, contained_instructions: 0 }
-    } else {
-        // What the run is remembered by is written in the contained call, which could only trap for want of memory.
-        contained::room(0).await?;
-        let model = format!("{}:{}", version.name, version.version);
-        let ticket = Ticket::new(Asked { model, inputs });
-        let reply = contained::call(internal::INFER, ticket.id()).await?;
-        internal::done(&reply)?;
-        ticket
-            .answer()
-            .ok_or_else(|| Error::new(ErrorCode::RuntimeError, "the inference left no answer; try again"))??
-    };
-    respond(&version, answer, wire::MAX_UPDATE_REPLY)
+    let spender = Spender::check()?;
+    let InferRequest { model, inputs, outputs, parameters } = request?;
+    let version = state::store(|s| s.resolve(&model))?;
+    let parameters = parameters.unwrap_or_default();
+    let limits = limits(&version, &parameters)?;
+    spender.pay();
+    let result = run::infer(&version, inputs, limits).await;
+    account(&spender, &version, &result)?;
+    let wanted = outputs.as_ref();
+    respond(&version, result?, wanted, &parameters, wire::MAX_UPDATE_REPLY)
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<InferRequest>")]
 pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, Error> {
-    let InferRequest { model, inputs } = request?;
+    Querier::check()?;
+    let InferRequest { model, inputs, outputs, parameters } = request?;
     let version = state::store(|s| s.resolve(&model))?;
+    let parameters = parameters.unwrap_or_default();
+    let limits = limits(&version, &parameters)?;
     refuse_what_cannot_load(&version)?;
-    let load_instructions = internal::make_resident(&version)?;
-    let inputs = internal::resident(&version, |r| {
+    let load_instructions = models::make_resident(&version)?;
+    let inputs = models::resident(&version, |r| {
         let inputs = r.graph.arrange(inputs)?;
         refuse_what_is_not_known(&version, r, &inputs, load_instructions)?;
         Ok(inputs)
     })?;
-    let ran = internal::run(&version, Inputs::Arranged(inputs))?;
+    let ran = run::run(&version, Inputs::Arranged(inputs), limits)?;
     // The same method called as an update replies as an update does.
     let limit =
         if ic_cdk::api::in_replicated_execution() { wire::MAX_UPDATE_REPLY } else { wire::MAX_QUERY_REPLY };
-    let plan_instructions = ran.proven.plan_instructions;
-    let answer =
-        Answer { outputs: ran.outputs, load_instructions, plan_instructions, contained_instructions: 0 };
-    respond(&version, answer, limit)
+    let answer = Answer { load_instructions, ..ran.into() };
+    respond(&version, answer, outputs.as_ref(), &parameters, limit)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<VerifyRequest>")]
+pub(super) async fn verify_receipt(request: Arg<VerifyRequest>) -> Result<Verdict, Error> {
+    let spender = Spender::check()?;
+    let VerifyRequest { receipt, inputs, outputs } = request?;
+    let Ok(model) = <[u8; 32]>::try_from(receipt.model.as_slice()) else {
+        return Err(Error::invalid_argument(format!(
+            "the receipt's model has {} bytes, a sha256 has 32",
+            receipt.model.len()
+        )));
+    };
+    spender.pay();
+    let mut mismatches = vec![];
+    let mut differs = |what: &str, expected: &[u8], came: &[u8; 32]| {
+        if expected != came {
+            mismatches.push(format!("{what}: the receipt says {}, it is {}", hex(expected), hex(came)));
+        }
+    };
+    differs("hash", &receipt.hash, &receipts::sealed(&receipt));
+    let recomputed = outputs.is_none();
+    let (inputs_hash, outputs) = match outputs {
+        Some(outputs) => {
+            let hash = receipts::tensors(inputs.iter().map(|(name, t)| (name.as_str(), t)));
+            (hash, outputs)
+        }
+        None => {
+            let version = state::store(|s| s.by_content(&model))?.ok_or_else(|| {
+                Error::not_found(format!(
+                    "no version has the sha256 {} any more; pass the outputs to have them hashed",
+                    hex(&model)
+                ))
+            })?;
+            let limits = Limits { hash: true, ..Default::default() };
+            let result = run::infer(&version, inputs, limits).await;
+            account(&spender, &version, &result)?;
+            let answer = result?;
+            (answer.inputs_hash.unwrap_or_default(), answer.outputs)
+        }
+    };
+    differs("inputs", &receipt.inputs, &inputs_hash);
+    let outputs_hash = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
+    differs("outputs", &receipt.outputs, &outputs_hash);
+    if receipt.engine != receipts::BUILD {
+        mismatches.push(format!("engine: the receipt says {}, this is {}", receipt.engine, receipts::BUILD));
+    }
+    Ok(Verdict { valid: mismatches.is_empty(), mismatches, recomputed })
+}
+
+/// What the caller and the model ask of the run.
+pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<Limits, Error> {
+    let properties = Properties::of(version)?;
+    let most = [parameters.max_instructions, properties.max_instructions].into_iter().flatten().min();
+    Ok(Limits {
+        max_instructions: most,
+        hash: parameters.receipt == Some(true),
+        cache_entries: if parameters.cache == Some(false) { 0 } else { properties.cache },
+    })
+}
+
+/// Counts what an inference in an update took, for the model and against the caller's day.
+pub(super) fn account(
+    spender: &Spender,
+    version: &Version,
+    result: &Result<Answer, Error>,
+) -> Result<(), Error> {
+    let (now, own) = (ic_cdk::api::time(), runtime::call_instructions());
+    let (name, number) = (&version.name, version.version);
+    let taken = match result {
+        Ok(answer) if answer.cached => {
+            state::store(|s| s.record_hit(name, number, now))?;
+            own + answer.contained_instructions
+        }
+        Ok(answer) => {
+            let taken = own + answer.contained_instructions;
+            state::store(|s| s.record_success(name, number, now, taken))?;
+            taken
+        }
+        Err(_) => {
+            state::store(|s| s.record_fail(name, number))?;
+            own
+        }
+    };
+    spender.spent(taken)
 }
 
 /// Refuses to load in a query what would leave no instructions for any inference, by what the upload measured.
@@ -85,7 +153,7 @@ fn refuse_what_cannot_load(version: &Version) -> Result<(), Error> {
     let facts = state::store(|s| s.facts(&version.name, version.version))?;
     let facts = Facts::decode(&facts)?;
     let load = facts.load_instructions;
-    let run = facts.proven.iter().flatten().map(|p| p.run_instructions).min().unwrap_or(0);
+    let run = facts.runs.iter().flatten().map(|p| p.run_instructions).min().unwrap_or(0);
     if run < QUERY_INSTRUCTIONS && load + run + QUERY_OVERHEAD > QUERY_INSTRUCTIONS {
         return Err(Error::too_large(format!(
             "`{}:{}` is not loaded; loading takes {load} instructions and the inference {run}, a query has \
@@ -105,8 +173,7 @@ fn refuse_what_is_not_known(
 ) -> Result<(), Error> {
     let model = format!("`{}:{}`", version.name, version.version);
     let unsupported = |why: String| Err(Error::new(ErrorCode::UnsupportedOperation, why));
-    let Some(&Proven { run_instructions: run, plan_instructions, fixed, .. }) = resident.proven(inputs)
-    else {
+    let Some(&RunFacts { run_instructions: run, plan_instructions, fixed, .. }) = resident.known(inputs) else {
         let shapes: Vec<_> = inputs.shapes().map(|s| format!("{s:?}")).collect();
         return unsupported(format!(
             "{model} has not run on inputs of {} before, and a query cannot be the first to; call `infer` with them once, \
@@ -143,13 +210,33 @@ fn refuse_what_is_not_known(
     )))
 }
 
-fn respond(version: &Version, answer: Answer, limit: usize) -> Result<InferResponse, Error> {
-    wire::check_reply(&answer.outputs, limit)?;
+fn respond(
+    version: &Version,
+    answer: Answer,
+    wanted: Option<&Vec<String>>,
+    parameters: &InferParameters,
+    limit: usize,
+) -> Result<InferResponse, Error> {
+    let outputs = match wanted {
+        Some(_) => run::select(&answer.outputs, wanted)?,
+        None => answer.outputs,
+    };
+    wire::check_reply(&outputs, limit)?;
+    let receipt = answer.inputs_hash.filter(|_| parameters.receipt == Some(true)).map(|inputs| {
+        let outputs = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
+        receipts::receipt(&version.sha256, inputs, outputs)
+    });
     Ok(InferResponse {
-        outputs: answer.outputs,
+        outputs,
         version: version.version,
         instructions: runtime::call_instructions() + answer.contained_instructions,
         load_instructions: answer.load_instructions,
         plan_instructions: answer.plan_instructions,
+        cached: answer.cached,
+        receipt,
     })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

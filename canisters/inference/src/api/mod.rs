@@ -1,9 +1,13 @@
 //! The endpoints, one file for each family. Each checks permission, does one thing and answers.
 
+mod access;
+mod contexts;
 pub(crate) mod graphs;
+mod http;
 mod inference;
 mod inspect;
 pub(crate) mod internal;
+mod properties;
 mod registry;
 mod server;
 mod uploads;

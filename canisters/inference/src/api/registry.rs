@@ -1,55 +1,174 @@
-//! The registry: list, describe, delete.
+//! The registry: list, describe, delete, labels, version policies, retirement.
 
 use ic_cdk::{query, update};
-use ic_nn_types::{Error, GraphDescription, GraphEncoding, ListPage, ListRequest};
+use ic_nn_store::{ModelRef, Version};
+use ic_nn_types::{
+    DeleteRequest, Error, GraphDescription, IndexEntry, ListPage, ListRequest, VersionPolicy,
+};
 
-use crate::authority::Admin;
+use super::{contexts, graphs};
+use crate::authority::{Admin, Reader, Uploader};
 use crate::facts::Facts;
-use crate::state;
 use crate::wire::Arg;
+use crate::{audit, cache, contained, state};
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<ListRequest>")]
 pub(super) fn list(request: Arg<ListRequest>) -> Result<ListPage, Error> {
+    Reader::check()?;
+    page(&request?)
+}
+
+/// A page of the registry.
+pub(super) fn page(request: &ListRequest) -> Result<ListPage, Error> {
+    let resident = resident_handles();
+    state::store(|s| Ok(s.list(request, &|graph| resident.contains(&graph), &graphs::is_loading)?))
+}
+
+#[query(hidden = true, decode_with = "crate::wire::decode::<ListRequest>")]
+pub(super) fn repository_index(request: Arg<ListRequest>) -> Result<Vec<IndexEntry>, Error> {
+    Reader::check()?;
     let request = request?;
+    let resident = resident_handles();
+    state::store(|s| Ok(s.index(&request, &|graph| resident.contains(&graph), &graphs::is_loading)?))
+}
+
+/// Handles whose graphs are in the heap.
+fn resident_handles() -> Vec<u64> {
     state::store(|s| {
-        let open: Vec<(u64, [u8; 32])> = s
-            .graphs()
+        s.graphs()
             .flatten()
-            .filter_map(|g| s.get(&g.name, g.version).ok().map(|v| (g.graph, v.sha256)))
-            .collect();
-        let resident =
-            |graph: u64| open.iter().any(|(id, hash)| *id == graph && state::residents(|r| r.has(hash)));
-        Ok(s.list(&request, &resident)?)
+            .filter(|g| {
+                s.get(&g.name, g.version).is_ok_and(|v| state::residents(|r| r.has(&v.sha256)))
+            })
+            .map(|g| g.graph)
+            .collect()
     })
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<String>")]
 pub(super) fn describe(model: Arg<String>) -> Result<GraphDescription, Error> {
+    Reader::check()?;
     let model = model?;
+    described(state::store(|s| s.resolve_any(&model))?)
+}
+
+/// All that is known of a version.
+pub(super) fn described(version: Version) -> Result<GraphDescription, Error> {
     state::store(|s| {
-        let version = s.resolve(&model)?;
         let facts = Facts::decode(&s.facts(&version.name, version.version)?)?;
         Ok(GraphDescription {
+            provenance: s.provenance(&version.name, version.version)?,
+            labels: s.labels_of(&version.name, version.version)?,
             name: version.name,
             version: version.version,
-            encoding: Some(GraphEncoding::Onnx),
+            encoding: version.encoding,
             sha256: version.sha256.to_vec(),
             bytes: version.bytes,
             inputs: facts.inputs,
             outputs: facts.outputs,
             operators: facts.operators,
             parameters: facts.parameters,
+            weights: facts.weights,
+            quantised_operators: facts.quantised_operators,
+            macs: facts.macs,
+            peak_bytes: facts.peak_bytes,
+            opset: facts.opset,
+            producer: facts.producer,
             graph: version.graph,
+            load_instructions: facts.load_instructions,
             trial_instructions: facts.trial_instructions,
+            trial_refusal: facts.trial_refusal,
+            runs: facts.runs.unwrap_or_default(),
         })
     })
 }
 
-#[update(hidden = true, decode_with = "crate::wire::decode::<String>")]
-pub(super) fn delete(model: Arg<String>) -> Result<u32, Error> {
-    Admin::check()?;
-    let model = model?;
-    let deleted = state::store(|s| s.delete(&model))?;
-    super::graphs::refresh_pins();
+#[update(hidden = true, decode_with = "crate::wire::decode::<DeleteRequest>")]
+pub(super) fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
+    let uploader = Uploader::check()?;
+    let DeleteRequest { model, sha256 } = request?;
+    // A bare name takes every version with it, whoever uploaded them.
+    for owner in state::store(|s| s.uploaders_of(&model))? {
+        uploader.must_own(owner)?;
+    }
+    let files: Vec<_> = state::store(|s| s.contents_of(&model))?;
+    let deleted = state::store(|s| Ok(s.delete(&model, &sha256)?));
+    let deleted = audit::of(uploader.caller(), "delete", &model, deleted)?;
+    contexts::sweep();
+    graphs::refresh_pins();
+    for hash in files {
+        state::residents(|r| r.drop_unpinned(&hash));
+        cache::forget(&hash);
+    }
     Ok(deleted.versions)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<(String, String)>")]
+pub(super) async fn set_label(arguments: Arg<(String, String)>) -> Result<(), Error> {
+    let uploader = Uploader::check()?;
+    let (model, label) = arguments?;
+    contained::room(0).await?;
+    let version = owned(&uploader, &model)?;
+    let set = state::store(|s| Ok(s.set_label(&version.name, version.version, &label)?));
+    audit::of(uploader.caller(), "set_label", &format!("{}:{}@{label}", version.name, version.version), set)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<(String, String)>")]
+pub(super) fn remove_label(arguments: Arg<(String, String)>) -> Result<(), Error> {
+    let uploader = Uploader::check()?;
+    let (name, label) = arguments?;
+    let version = owned(&uploader, &format!("{name}@{label}"))?;
+    let removed = state::store(|s| Ok(s.remove_label(&version.name, &label)?));
+    audit::of(uploader.caller(), "remove_label", &format!("{name}@{label}"), removed)
+}
+
+/// The version that a reference means, which has to be the caller's, or the caller an admin.
+fn owned(uploader: &Uploader, model: &str) -> Result<Version, Error> {
+    let version = state::store(|s| s.resolve_any(model))?;
+    uploader.must_own(version.uploader)?;
+    Ok(version)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<(String, VersionPolicy)>")]
+pub(super) async fn set_version_policy(arguments: Arg<(String, VersionPolicy)>) -> Result<(), Error> {
+    let admin = Admin::check()?;
+    let (name, policy) = arguments?;
+    contained::room(0).await?;
+    let subject = format!("{name} {policy:?}");
+    let set = state::store(|s| Ok(s.set_version_policy(&name, &policy)?));
+    audit::of(admin.caller(), "set_version_policy", &subject, set)
+}
+
+#[query(hidden = true, decode_with = "crate::wire::decode::<String>")]
+pub(super) fn version_policy(name: Arg<String>) -> Result<VersionPolicy, Error> {
+    Reader::check()?;
+    let name = name?;
+    Ok(state::store(|s| s.version_policy(&name))?)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<String>")]
+pub(super) fn retire(model: Arg<String>) -> Result<(), Error> {
+    set_retired(model, "retire", true)
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<String>")]
+pub(super) fn restore(model: Arg<String>) -> Result<(), Error> {
+    set_retired(model, "restore", false)
+}
+
+fn set_retired(model: Arg<String>, method: &str, retired: bool) -> Result<(), Error> {
+    let uploader = Uploader::check()?;
+    let model = model?;
+    // A bare name could mean another version by the time the call arrives.
+    if ModelRef::parse(&model).is_ok_and(|r| r.is_bare()) {
+        return Err(Error::invalid_argument(format!("`{model}` names no version; say which: `{model}:1`")));
+    }
+    let version = owned(&uploader, &model)?;
+    let done = state::store(|s| {
+        Ok(match retired {
+            true => s.retire(&version.name, version.version)?,
+            false => s.restore(&version.name, version.version)?,
+        })
+    });
+    audit::of(uploader.caller(), method, &format!("{}:{}", version.name, version.version), done)
 }

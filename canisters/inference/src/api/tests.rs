@@ -37,25 +37,86 @@ fn bare<R: CandidType>(name: &'static str, _: fn() -> R) -> Signature {
     Signature { name, args: vec![], ret: TypeContainer::add::<R> }
 }
 
+/// Several arguments, which come as a tuple.
+trait Arguments {
+    fn types() -> Vec<Named>;
+}
+
+macro_rules! arguments {
+    ($($t:ident)+) => {
+        impl<$($t: CandidType),+> Arguments for ($($t,)+) {
+            fn types() -> Vec<Named> {
+                vec![$(TypeContainer::add::<$t>),+]
+            }
+        }
+    };
+}
+arguments!(A B);
+arguments!(A B C);
+arguments!(A B C D);
+
+fn sync_all<A: Arguments, R: CandidType>(name: &'static str, _: fn(Arg<A>) -> R) -> Signature {
+    Signature { name, args: A::types(), ret: TypeContainer::add::<R> }
+}
+
+fn later_all<A: Arguments, R: CandidType, F: Future<Output = R>>(
+    name: &'static str,
+    _: fn(Arg<A>) -> F,
+) -> Signature {
+    Signature { name, args: A::types(), ret: TypeContainer::add::<R> }
+}
+
 fn signatures() -> Vec<Signature> {
-    use super::{graphs, inference, registry, server, uploads};
+    use super::{access, contexts, graphs, inference, properties, registry, server, uploads};
     vec![
         later("upload_begin", uploads::upload_begin),
         sync("upload_chunk", uploads::upload_chunk),
         sync("upload_status", uploads::upload_status),
         later("upload_commit", uploads::upload_commit),
         sync("upload_abort", uploads::upload_abort),
+        sync("append_chunk", uploads::append_chunk),
+        sync_all("append_parallel_chunk", uploads::append_parallel_chunk),
         sync("list", registry::list),
+        sync("repository_index", registry::repository_index),
         sync("describe", registry::describe),
         sync("delete", registry::delete),
+        later_all("set_label", registry::set_label),
+        sync_all("remove_label", registry::remove_label),
+        later_all("set_version_policy", registry::set_version_policy),
+        sync("version_policy", registry::version_policy),
+        sync("retire", registry::retire),
+        sync("restore", registry::restore),
+        later_all("load", graphs::load),
         later("load_by_name", graphs::load_by_name),
+        sync("describe_graph", graphs::describe_graph),
+        sync("list_properties", properties::list_properties),
+        sync_all("get_property", properties::get_property),
+        later_all("set_property", properties::set_property),
         sync("unload", graphs::unload),
+        later("init_execution_context", contexts::init_execution_context),
+        sync_all("set_input", contexts::set_input),
+        later_all("compute", contexts::compute),
+        sync_all("get_output", contexts::get_output),
+        sync("finalize_execution_context", contexts::finalize_execution_context),
         later("infer", inference::infer),
         sync("infer_query", inference::infer_query),
+        later("verify_receipt", inference::verify_receipt),
+        bare("server_live", server::server_live),
+        bare("server_ready", server::server_ready),
         bare("server_metadata", server::server_metadata),
-        sync("add_admin", server::add_admin),
-        sync("remove_admin", server::remove_admin),
-        bare("list_admins", server::list_admins),
+        sync("model_ready", server::model_ready),
+        sync("model_metadata", server::model_metadata),
+        sync("model_statistics", server::model_statistics),
+        bare("capabilities", server::capabilities),
+        sync("http_request", server::http_request),
+        later_all("grant_role", access::grant_role),
+        sync("revoke_role", access::revoke_role),
+        bare("list_roles", access::list_roles),
+        sync("set_access_policy", access::set_access_policy),
+        sync("set_price", access::set_price),
+        later_all("set_caller_quota", access::set_caller_quota),
+        sync("caller_quota", access::caller_quota),
+        sync("audit_log", access::audit_log),
     ]
 }
 
@@ -82,7 +143,7 @@ fn endpoints_have_the_interface_s_types() {
         let (_, function) = methods.iter().find(|(name, _)| name == s.name).expect("compared above");
         let declared: Vec<Type> = function.args.clone();
         assert_eq!(declared.len(), s.args.len(), "{}", s.name);
-        for (declared, actual) in declared.iter().zip(&s.args).chain([(&function.rets[0], &s.ret)]) {
+        for (declared, actual) in declared.iter().zip(&s.args).chain(function.rets.iter().map(|r| (r, &s.ret))) {
             let mut rust = TypeContainer::new();
             let actual = actual(&mut rust);
             let actual = env.merge_type(rust.env, actual);

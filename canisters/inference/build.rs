@@ -1,0 +1,38 @@
+//! Names the engine's build: sha256 over the sources that decide an answer and the lock file that pins the rest.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use sha2::{Digest, Sha256};
+
+fn main() -> io::Result<()> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("../..");
+    let mut files = vec![root.join("Cargo.lock")];
+    collect(&root.join("crates/engine/src"), &mut files)?;
+    files.sort();
+    let mut hash = Sha256::new();
+    for file in &files {
+        let name = file.strip_prefix(&root).unwrap_or(file).to_string_lossy().replace('\\', "/");
+        let content = fs::read(file)?;
+        hash.update(name.as_bytes());
+        hash.update((content.len() as u64).to_le_bytes());
+        hash.update(&content);
+        println!("cargo::rerun-if-changed={}", file.display());
+    }
+    println!("cargo::rerun-if-changed={}", root.join("crates/engine/src").display());
+    let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+    println!("cargo::rustc-env=IC_NN_BUILD=ic-nn {} {digest}", env!("CARGO_PKG_VERSION"));
+    Ok(())
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

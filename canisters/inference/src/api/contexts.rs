@@ -1,0 +1,255 @@
+//! wasi-nn's `graph-execution-context`: tensors that are set before a computation and outputs that stay after it.
+//!
+//! That a context is open, on what and whose, is in stable memory; its tensors are in the heap and end with an upgrade. A
+//! context outlives the `unload` of its graph.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use ic_cdk::{query, update};
+use ic_nn_engine::check_part;
+use ic_nn_store::{OpenContext, Version};
+use ic_nn_types::{
+    ComputeOptions, Context, Error, Graph, InferParameters, NamedTensor, OutputPart, OutputRange, Tensor,
+};
+
+use super::inference;
+use crate::authority::{Querier, Spender};
+use crate::facts::Facts;
+use crate::wire::{self, Arg};
+use crate::{contained, run, state};
+
+/// An input that is being set.
+struct Input {
+    tensor: Tensor,
+    /// Byte ranges that have come, in order and apart.
+    came: Vec<(u64, u64)>,
+}
+
+#[derive(Default)]
+struct Held {
+    inputs: BTreeMap<String, Input>,
+    outputs: Option<Vec<NamedTensor>>,
+}
+
+thread_local! {
+    static HELD: RefCell<BTreeMap<Context, Held>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
+pub(super) async fn init_execution_context(graph: Arg<Graph>) -> Result<Context, Error> {
+    let spender = Spender::check()?;
+    let graph = graph?;
+    contained::room(0).await?;
+    let now = ic_cdk::api::time();
+    Ok(state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), now))?)
+}
+
+type SetInput = (Context, String, Tensor, Option<u64>);
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<SetInput>")]
+pub(super) fn set_input(arguments: Arg<SetInput>) -> Result<(), Error> {
+    let spender = Spender::check()?;
+    let (context, name, tensor, offset) = arguments?;
+    let (_, version) = mine(context, spender.caller())?;
+    let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
+    let (input, expected) = check_part(&facts.inputs, &name, &tensor, offset)?;
+    let available = state::limits().available_bytes;
+    if expected > available {
+        return Err(Error::too_large(format!(
+            "input `{input}` has {expected} bytes, the heap has {available} left (max_heap_bytes)"
+        )));
+    }
+    HELD.with_borrow_mut(|held| {
+        let inputs = &mut held.entry(context).or_default().inputs;
+        let Some(offset) = offset else {
+            let came = vec![(0, expected)];
+            inputs.insert(input, Input { tensor, came });
+            return;
+        };
+        let Tensor { dimensions, ty, data } = tensor;
+        let slot = inputs
+            .entry(input)
+            .and_modify(|i| {
+                // Other dimensions begin another tensor.
+                if (&i.tensor.dimensions, i.tensor.ty) != (&dimensions, ty) {
+                    i.came.clear();
+                }
+            })
+            .or_insert_with(|| Input { tensor: Tensor { dimensions: vec![], ty, data: vec![] }, came: vec![] });
+        if slot.came.is_empty() {
+            slot.tensor = Tensor { dimensions, ty, data: vec![0; expected as usize] };
+        }
+        let at = offset as usize;
+        if let Some(room) = slot.tensor.data.get_mut(at..at + data.len()) {
+            room.copy_from_slice(&data);
+        }
+        slot.came = with(std::mem::take(&mut slot.came), (offset, offset + data.len() as u64));
+    });
+    Ok(())
+}
+
+/// Ranges with one more among them, merged.
+fn with(mut ranges: Vec<(u64, u64)>, more: (u64, u64)) -> Vec<(u64, u64)> {
+    ranges.push(more);
+    ranges.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
+    for (start, end) in ranges {
+        match merged.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => merged.push((start, end)),
+        }
+    }
+    merged
+}
+
+type Compute = (Context, Vec<NamedTensor>, Option<ComputeOptions>);
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<Compute>")]
+pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>, Error> {
+    let spender = Spender::check()?;
+    let (context, mut inputs, options) = arguments?;
+    let (_, version) = mine(context, spender.caller())?;
+    // What was set stays set; what comes with the call counts for the call.
+    HELD.with_borrow(|held| {
+        for (name, input) in held.get(&context).iter().flat_map(|h| &h.inputs) {
+            if inputs.iter().any(|(n, _)| n == name) {
+                continue;
+            }
+            let expected = input.tensor.data.len() as u64;
+            if input.came != [(0, expected)] && expected > 0 {
+                return Err(Error::invalid_argument(format!(
+                    "input `{name}` is not whole: bytes {:?} of {expected} have come (set_input)",
+                    input.came
+                )));
+            }
+            inputs.push((name.clone(), input.tensor.clone()));
+        }
+        Ok(())
+    })?;
+    let limits = inference::limits(&version, &InferParameters::default())?;
+    spender.pay();
+    let result = run::infer(&version, inputs, limits).await;
+    inference::account(&spender, &version, &result)?;
+    let outputs = result?.outputs;
+    // The context may have been finalized meanwhile.
+    mine(context, spender.caller())?;
+    let wanted = options.unwrap_or_default().outputs;
+    let reply = run::select(&outputs, wanted.as_ref());
+    HELD.with_borrow_mut(|held| held.entry(context).or_default().outputs = Some(outputs));
+    let reply = reply?;
+    wire::check_reply(&reply, wire::MAX_UPDATE_REPLY).map_err(|e| {
+        Error::too_large(format!(
+            "{}; the context keeps them: fetch them by get_output, and let `outputs` of compute name what to answer",
+            e.data
+        ))
+    })?;
+    Ok(reply)
+}
+
+type GetOutput = (Context, String, Option<OutputRange>);
+
+#[query(hidden = true, decode_with = "crate::wire::decode_all::<GetOutput>")]
+pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error> {
+    let querier = Querier::check()?;
+    let (context, name, range) = arguments?;
+    mine(context, querier.caller())?;
+    let range = range.unwrap_or_default();
+    let holds =
+        if ic_cdk::api::in_replicated_execution() { wire::MAX_UPDATE_REPLY } else { wire::MAX_QUERY_REPLY };
+    let holds = (holds - wire::REPLY_OVERHEAD) as u64;
+    HELD.with_borrow(|held| {
+        let outputs = held.get(&context).and_then(|h| h.outputs.as_ref()).ok_or_else(|| {
+            Error::not_found(format!(
+                "context {context} has no outputs: nothing was computed in it, or not since the canister's last upgrade; \
+                 call compute"
+            ))
+        })?;
+        let tensor = &outputs[run::position(outputs, &name)?].1;
+        let total = tensor.data.len() as u64;
+        let limit = range.limit.unwrap_or(holds);
+        let (offset, length) = match range.offset {
+            None if total > limit.min(holds) => {
+                return Err(Error::too_large(format!(
+                    "output `{name}` has {total} bytes, the limit is {}; give an offset to fetch it in parts",
+                    limit.min(holds)
+                )));
+            }
+            None => (0, total),
+            Some(offset) if offset > total => {
+                return Err(Error::invalid_argument(format!(
+                    "offset {offset} is behind the end of output `{name}`, which has {total} bytes"
+                )));
+            }
+            Some(offset) => (offset, limit.min(holds).min(total - offset)),
+        };
+        Ok(OutputPart {
+            dimensions: tensor.dimensions.clone(),
+            ty: tensor.ty,
+            total_bytes: total,
+            offset,
+            data: tensor.data[offset as usize..(offset + length) as usize].to_vec(),
+        })
+    })
+}
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
+pub(super) fn finalize_execution_context(context: Arg<Context>) -> Result<(), Error> {
+    let caller = ic_cdk::api::msg_caller();
+    let context = context?;
+    let (open, version) = mine_or_gone(context, caller)?;
+    state::store(|s| s.close_context(context))?;
+    forget(context);
+    if let Some(version) = version
+        && state::store(|s| s.graph(open.graph)).is_err()
+    {
+        super::graphs::release(&version);
+    }
+    Ok(())
+}
+
+/// Drops what a context holds in the heap.
+pub(super) fn forget(context: Context) {
+    HELD.with_borrow_mut(|held| held.remove(&context));
+}
+
+/// Drops what contexts hold that are not open any more.
+pub(super) fn sweep() {
+    HELD.with_borrow_mut(|held| held.retain(|context, _| state::store(|s| s.context(*context).is_ok())));
+}
+
+/// An open context of the caller, and the version it runs. Controllers may use anyone's.
+fn mine(context: Context, caller: candid::Principal) -> Result<(OpenContext, Version), Error> {
+    let (open, version) = mine_or_gone(context, caller)?;
+    match version {
+        Some(version) => Ok((open, version)),
+        None => Err(Error::not_found(format!("context {context}: its model was deleted; finalize it"))),
+    }
+}
+
+fn mine_or_gone(
+    context: Context,
+    caller: candid::Principal,
+) -> Result<(OpenContext, Option<Version>), Error> {
+    let open = state::store(|s| s.context(context))?;
+    if open.owner != caller && !ic_cdk::api::is_controller(&caller) {
+        return Err(Error::new(
+            ic_nn_types::ErrorCode::Security,
+            format!("context {context} was opened by another principal than {caller}"),
+        ));
+    }
+    let version = state::store(|s| s.get(&open.name, open.version)).ok();
+    Ok((open, version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::with;
+
+    #[test]
+    fn ranges_merge() {
+        let ranges = [(4, 6), (0, 2), (2, 4), (8, 9), (5, 7)].into_iter().fold(vec![], with);
+        assert_eq!(ranges, [(0, 7), (8, 9)]);
+        assert_eq!(with(ranges, (7, 8)), [(0, 9)]);
+    }
+}

@@ -1,0 +1,175 @@
+//! An inference, from named tensors to outputs: in this message where the graph has run on these shapes before, else in a
+//! contained call.
+
+use ic_nn_engine::Arranged;
+use ic_nn_store::Version;
+use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
+
+use crate::api::internal;
+use crate::tickets::Ticket;
+use crate::{cache, contained, models, receipts, runtime, state};
+
+/// What an inference is asked for.
+pub(crate) struct Asked {
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    pub(crate) inputs: Inputs,
+    pub(crate) limits: Limits,
+}
+
+/// Tensors as they came, or held to the graph's description already.
+pub(crate) enum Inputs {
+    Named(Vec<NamedTensor>),
+    Arranged(Arranged),
+}
+
+/// What a caller and a model ask of every run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Limits {
+    /// Refuse what is known to take more instructions.
+    pub(crate) max_instructions: Option<u64>,
+    /// Hash the inputs: for a receipt, or for the response cache.
+    pub(crate) hash: bool,
+    /// Answers of this model that are kept; 0 where the cache is off or not wanted.
+    pub(crate) cache_entries: usize,
+}
+
+/// What an inference gave.
+#[derive(Default)]
+pub(crate) struct Answer {
+    /// Every output, in the graph's order.
+    pub(crate) outputs: Vec<NamedTensor>,
+    /// Of the inputs in the graph's order, where it was asked for.
+    pub(crate) inputs_hash: Option<[u8; 32]>,
+    /// Instructions of loading the graph; 0 where it was in the heap.
+    pub(crate) load_instructions: u64,
+    /// Instructions of planning for shapes that were new to it.
+    pub(crate) plan_instructions: u64,
+    /// Instructions of the contained message that gave it, whose counters the caller's do not include; 0 where there was
+    /// none.
+    pub(crate) contained_instructions: u64,
+    /// Whether the response cache had it.
+    pub(crate) cached: bool,
+}
+
+/// What a run gave and took.
+pub(crate) struct Ran {
+    pub(crate) outputs: Vec<NamedTensor>,
+    pub(crate) inputs_hash: Option<[u8; 32]>,
+    pub(crate) facts: RunFacts,
+    pub(crate) cached: bool,
+}
+
+impl From<Ran> for Answer {
+    fn from(ran: Ran) -> Self {
+        Answer {
+            outputs: ran.outputs,
+            inputs_hash: ran.inputs_hash,
+            plan_instructions: ran.facts.plan_instructions,
+            cached: ran.cached,
+            ..Default::default()
+        }
+    }
+}
+
+/// Infers in an update. To be called with the permission checked.
+pub(crate) async fn infer(
+    version: &Version,
+    inputs: Vec<NamedTensor>,
+    limits: Limits,
+) -> Result<Answer, Error> {
+    let mut inputs = Inputs::Named(inputs);
+    let mut safe = false;
+    if state::residents(|r| r.has(&version.sha256)) {
+        (inputs, safe) = models::resident(version, |r| {
+            let Inputs::Named(named) = inputs else {
+                return Err(Error::new(ErrorCode::RuntimeError, "the inputs are arranged already"));
+            };
+            let arranged = r.graph.arrange(named)?;
+            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed);
+            Ok((Inputs::Arranged(arranged), safe))
+        })?;
+    }
+    if safe {
+        return Ok(run(version, inputs, limits)?.into());
+    }
+    // What the run is remembered by is written in the contained call, which could only trap for want of memory.
+    contained::room(0).await?;
+    let ticket = Ticket::new(Asked { name: version.name.clone(), version: version.version, inputs, limits });
+    let reply = contained::call(internal::INFER, ticket.id()).await?;
+    internal::done(&reply)?;
+    ticket
+        .answer::<Result<Answer, Error>>()
+        .ok_or_else(|| Error::new(ErrorCode::RuntimeError, "the inference left no answer; try again"))?
+}
+
+/// Runs the version's graph, which is in the heap, planning it first for shapes that are new to it.
+pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<Ran, Error> {
+    let heap = state::limits();
+    models::resident(version, |r| {
+        let inputs = match inputs {
+            Inputs::Named(inputs) => r.graph.arrange(inputs)?,
+            Inputs::Arranged(inputs) => inputs,
+        };
+        let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
+        let inputs_hash = (limits.hash || limits.cache_entries > 0).then(|| {
+            let names = r.graph.description().inputs.iter().map(|i| i.name.as_str());
+            receipts::tensors(names.zip(inputs.tensors()))
+        });
+        if let Some(hash) = inputs_hash.filter(|_| limits.cache_entries > 0)
+            && let Some(outputs) = cache::find(&version.sha256, &hash)
+        {
+            let facts = RunFacts { shapes, plan_instructions: 0, run_instructions: 0, fixed: false };
+            return Ok(Ran { outputs, inputs_hash, facts, cached: true });
+        }
+        let planned = r.graph.planned(&inputs).is_some();
+        if let (Some(most), Some(known)) = (limits.max_instructions, r.known(&inputs)) {
+            let takes = known.run_instructions + if planned { 0 } else { known.plan_instructions };
+            if takes > most {
+                return Err(Error::too_large(format!(
+                    "`{}:{}` takes {takes} instructions on these inputs, max_instructions is {most}",
+                    version.name, version.version
+                )));
+            }
+        }
+        let start = runtime::message_instructions();
+        r.graph.plan(&inputs, &heap)?;
+        let middle = runtime::message_instructions();
+        let outputs = r.graph.run(&inputs, &heap)?;
+        let end = runtime::message_instructions();
+        if let Some(hash) = inputs_hash {
+            cache::keep(&version.sha256, &hash, &outputs, limits.cache_entries);
+        }
+        let facts = RunFacts {
+            shapes,
+            plan_instructions: if planned { 0 } else { middle - start },
+            run_instructions: end - middle,
+            fixed: r.graph.planned(&inputs).is_some_and(|p| p.fixed),
+        };
+        Ok(Ran { outputs, inputs_hash, facts, cached: false })
+    })
+}
+
+/// The outputs that were asked for, by name or decimal index, in that order; all of them where nothing was.
+pub(crate) fn select(
+    outputs: &[NamedTensor],
+    wanted: Option<&Vec<String>>,
+) -> Result<Vec<NamedTensor>, Error> {
+    match wanted {
+        None => Ok(outputs.to_vec()),
+        Some(wanted) => wanted.iter().map(|name| Ok(outputs[position(outputs, name)?].clone())).collect(),
+    }
+}
+
+/// Which output a name, or a decimal index, means.
+pub(crate) fn position(outputs: &[NamedTensor], name: &str) -> Result<usize, Error> {
+    outputs
+        .iter()
+        .position(|(n, _)| n == name)
+        .or_else(|| name.parse().ok().filter(|ix: &usize| *ix < outputs.len()))
+        .ok_or_else(|| {
+            let known: Vec<_> = outputs.iter().map(|(n, t)| format!("`{n}` {} {:?}", t.ty, t.dimensions)).collect();
+            let name: String = name.chars().take(80).collect();
+            Error::invalid_argument(format!("no output `{name}`; the outputs are {}", known.join(", ")))
+        })
+}
