@@ -1,13 +1,13 @@
 //! A graph that can be asked: its description, its plans by input shape, inference.
 
-use ic_nn_types::NamedTensor;
+use ic_nn_types::{NamedTensor, Tensor};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
-use crate::error::one_line;
+use crate::error::refused_or;
 use crate::plan::Plan;
-use crate::{Checked, Description, InferError, Limits, ModelError, check, tensors};
+use crate::{Checked, Description, InferError, InputError, Limits, ModelError, bound, check, ops, tensors};
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
 const MAX_PLANS: usize = 4;
@@ -15,10 +15,13 @@ const MAX_PLANS: usize = 4;
 /// A decoded graph and its plans.
 ///
 /// A graph of fixed shapes holds one plan and forgets what it was made from; one with dynamic dimensions keeps the
-/// decoded model and plans each new set of shapes, which costs about as much as loading does.
+/// decoded model and plans each new set of shapes, which costs about as much as loading does. So it is with an input
+/// that says a shape, axes or the like: each new value of it is planned.
 pub struct Graph {
     description: Description,
     output_names: Vec<String>,
+    /// Inputs whose values are part of a plan.
+    bound: Vec<usize>,
     source: Option<InferenceModel>,
     plans: Vec<Plan>,
 }
@@ -42,7 +45,8 @@ pub enum Trial {
 }
 
 impl Graph {
-    /// Checks, decodes and plans an ONNX file, dynamic dimensions set to 1 for the first plan.
+    /// Checks, decodes and plans an ONNX file, dynamic dimensions set to 1 for the first plan. A graph with inputs whose
+    /// values are part of a plan is planned at first use.
     ///
     /// # Errors
     /// Every [`ModelError`]. A model whose dynamic dimensions cannot be 1 still loads; it is planned at first use.
@@ -56,14 +60,24 @@ impl Graph {
         let Checked { proto, inputs, declared_outputs, operators, parameters, opset } = checked;
         let output_names: Vec<String> = declared_outputs.iter().map(|(name, _)| name.clone()).collect();
         let mut description = Description { inputs, outputs: vec![], operators, parameters, opset, producer };
+        let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
         let source = decode(proto, &description)?;
         let smallest = description.inputs.iter().map(|i| i.smallest()).collect();
-        let (plan, source) = if description.is_static() {
-            (Ok(Plan::new(source, smallest, limits)?), None)
+        let is_static = description.is_static() && bound.is_empty();
+        let (plan, source) = if is_static {
+            (Ok(Plan::new(source, smallest, vec![], limits)?), None)
+        } else if bound.is_empty() {
+            (Plan::new(source.clone(), smallest, vec![], limits), Some(source))
         } else {
-            (Plan::new(source.clone(), smallest, limits), Some(source))
+            let names: Vec<&str> =
+                bound.iter().filter_map(|ix| description.inputs.get(*ix)).map(|i| i.name.as_str()).collect();
+            let why = format!(
+                "it is planned for values of {}; its file has to declare its outputs",
+                names.join(", ")
+            );
+            (Err(ModelError::Unsupported { place: "graph".into(), reason: why }), Some(source))
         };
-        description.outputs = match (&plan, description.is_static()) {
+        description.outputs = match (&plan, is_static) {
             (Ok(plan), true) => plan.outputs(&output_names)?,
             (Ok(plan), false) => {
                 let mut planned = plan.outputs(&output_names)?;
@@ -82,7 +96,7 @@ impl Graph {
                 declared.ok_or_else(|| e.clone())?
             }
         };
-        Ok(Graph { description, output_names, source, plans: plan.into_iter().collect() })
+        Ok(Graph { description, output_names, bound, source, plans: plan.into_iter().collect() })
     }
 
     /// Inputs, outputs, operators.
@@ -97,9 +111,15 @@ impl Graph {
 
     /// Whether the graph has given outputs for inputs of these shapes, so that only their values are new to it.
     pub fn has_run(&self, inputs: &[NamedTensor]) -> bool {
-        let shape = |name: &str| inputs.iter().find(|(n, _)| n == name).map(|(_, t)| &t.dimensions);
+        let tensor = |name: &str| inputs.iter().find(|(n, _)| n == name).map(|(_, t)| t);
+        let shape = |name: &str| tensor(name).map(|t| &t.dimensions);
         let names = || self.description.inputs.iter().map(|i| i.name.as_str());
-        self.plans.iter().any(|p| p.has_run && names().map(shape).eq(p.shapes.iter().map(Some)))
+        let value = |ix: &usize| self.description.inputs.get(*ix).and_then(|i| tensor(&i.name));
+        self.plans.iter().any(|p| {
+            p.has_run
+                && names().map(shape).eq(p.shapes.iter().map(Some))
+                && self.bound.iter().map(value).eq(p.values.iter().map(|(_, v)| Some(v)))
+        })
     }
 
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
@@ -126,9 +146,10 @@ impl Graph {
     ) -> Result<Vec<NamedTensor>, InferError> {
         let inputs = tensors::arrange(&self.description, inputs)?;
         let shapes: Vec<Vec<u32>> = inputs.iter().map(|t| t.dimensions.clone()).collect();
-        let at = match self.plans.iter().position(|p| p.shapes == shapes) {
+        let values = self.values(&inputs)?;
+        let at = match self.plans.iter().position(|p| p.shapes == shapes && p.values == values) {
             Some(at) => at,
-            None => self.plan(shapes, limits)?,
+            None => self.plan(shapes, values, limits)?,
         };
         // The plans are kept in order of use, the last used at the end.
         self.plans[at..].rotate_left(1);
@@ -140,11 +161,36 @@ impl Graph {
         Ok(outputs)
     }
 
-    fn plan(&mut self, shapes: Vec<Vec<u32>>, limits: &Limits) -> Result<usize, ModelError> {
+    /// The inputs that are part of a plan, small as they have to be.
+    fn values(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Tensor)>, InputError> {
+        let mut values = vec![];
+        for ix in &self.bound {
+            let (Some(tensor), Some(input)) = (inputs.get(*ix), self.description.inputs.get(*ix)) else {
+                continue;
+            };
+            let elements = tensor.elements().unwrap_or(u64::MAX);
+            if elements > bound::MOST_ELEMENTS {
+                return Err(InputError::Planned {
+                    name: input.name.clone(),
+                    most: bound::MOST_ELEMENTS,
+                    got: elements,
+                });
+            }
+            values.push((*ix, tensor.clone()));
+        }
+        Ok(values)
+    }
+
+    fn plan(
+        &mut self,
+        shapes: Vec<Vec<u32>>,
+        values: Vec<(usize, Tensor)>,
+        limits: &Limits,
+    ) -> Result<usize, ModelError> {
         let Some(source) = &self.source else {
             return Err(ModelError::Engine("a graph of fixed shapes was asked for others".into()));
         };
-        let plan = Plan::new(source.clone(), shapes, limits)?;
+        let plan = Plan::new(source.clone(), shapes, values, limits)?;
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
@@ -154,10 +200,10 @@ impl Graph {
 }
 
 fn decode(proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
-    let engine = |e: TractError| ModelError::Engine(one_line(&e));
-    let mut onnx = tract_onnx::onnx();
+    let engine = |e: TractError| refused_or(&e);
     // What exporters write about intermediate values contradicts the graph often enough, and is never needed.
-    onnx.ignore_value_info = true;
+    let onnx =
+        tract_onnx::Onnx { op_register: ops::register(), ignore_value_info: true, ..Default::default() };
     let mut model = onnx.model_for_proto_model(&proto).map_err(engine)?;
     drop(proto);
     let names: Vec<&str> = description.inputs.iter().map(|i| i.name.as_str()).collect();

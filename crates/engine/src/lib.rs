@@ -6,6 +6,7 @@
 //! instruction counter, no stable memory. Outside input never panics here; what tract itself panics on is
 //! the caller's to contain (the canister probes an upload in a call of its own).
 
+mod bound;
 mod check;
 mod description;
 mod element;
@@ -14,6 +15,7 @@ mod graph;
 mod guard;
 mod limits;
 mod operators;
+mod ops;
 mod plan;
 mod tensors;
 

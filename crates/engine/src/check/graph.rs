@@ -17,6 +17,8 @@ type Interface = (Vec<InputDescription>, Vec<(String, Option<TensorDescription>)
 /// One walk over a model.
 pub(super) struct Walk<'a> {
     limits: &'a Limits,
+    /// Operator set of ONNX's own domain; 0 where none is imported.
+    opset: i64,
     known: Operators,
     /// Model-local functions, by domain and name: tract does not expand them.
     pub(super) functions: HashSet<(String, String)>,
@@ -30,9 +32,10 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Self {
+    pub(super) fn new(limits: &'a Limits, opset: i64) -> Self {
         Walk {
             limits,
+            opset,
             known: Operators::new(),
             functions: HashSet::new(),
             operators: BTreeMap::new(),
@@ -163,6 +166,9 @@ impl<'a> Walk<'a> {
                 .insert(format!("{} (a model-local function; inline it)", operators::display_name(node)));
         } else if !self.known.supports(node) {
             self.refused.insert(operators::refusal(node));
+        }
+        if self.opset == 0 && operators::is_onnx(&node.domain) {
+            return Err(malformed(place, "its operator set is not imported"));
         }
         *self.operators.entry(operators::display_name(node)).or_default() += 1;
         let mut seen = HashSet::new();

@@ -14,7 +14,7 @@ use prost::Message;
 use tract_onnx::pb::ModelProto;
 
 use crate::description::InputDescription;
-use crate::operators::{MAX_OPSET, MIN_OPSET};
+use crate::operators::{MAX_OPSET, MIN_OPSET, is_onnx};
 use crate::{Limits, ModelError};
 
 /// Most nodes a model may have, subgraphs included: far above exported networks (thousands), far below what would
@@ -57,7 +57,7 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
     })?;
     drop(bytes);
     let opset = opset(&proto)?;
-    let mut walk = graph::Walk::new(limits);
+    let mut walk = graph::Walk::new(limits, opset);
     for function in &proto.functions {
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         walk.functions.insert((name(&function.domain), name(&function.name)));
@@ -87,9 +87,13 @@ fn ends(text: &str) -> String {
     format!("{} … {tail}", text.chars().take(END).collect::<String>())
 }
 
+/// The operator set of ONNX's own domain; 0 where the file uses other domains alone.
 fn opset(proto: &ModelProto) -> Result<i64, ModelError> {
-    let Some(import) = proto.opset_import.iter().find(|i| matches!(i.domain.as_str(), "" | "ai.onnx")) else {
-        return Err(ModelError::NotOnnx { reason: "it imports no operator set of ONNX's own domain".into() });
+    if proto.opset_import.is_empty() {
+        return Err(ModelError::NotOnnx { reason: "it imports no operator set".into() });
+    }
+    let Some(import) = proto.opset_import.iter().find(|i| is_onnx(&i.domain)) else {
+        return Ok(0);
     };
     if (MIN_OPSET..=MAX_OPSET).contains(&import.version) {
         Ok(import.version)
