@@ -141,7 +141,9 @@ impl Spender {
         if attached < price {
             return Err(refused(
                 caller,
-                &format!("who is listed (grant_role) or a canister that attaches {price} cycles, {attached} came,"),
+                &format!(
+                    "who is listed (grant_role) or a canister that attaches {price} cycles, {attached} came,"
+                ),
             ));
         }
         Ok(Spender { caller, price, unlimited: true })

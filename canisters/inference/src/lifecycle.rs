@@ -54,7 +54,9 @@ async fn reload() {
 fn sweep() {
     ic_cdk_timers::set_timer_interval(Duration::from_secs(3_600), || async {
         for (upload, owner, name) in state::store(|s| s.collect_abandoned(ic_cdk::api::time())) {
-            ic_cdk::api::debug_print(format!("upload {upload} of `{name}` by {owner} was abandoned and is closed"));
+            ic_cdk::api::debug_print(format!(
+                "upload {upload} of `{name}` by {owner} was abandoned and is closed"
+            ));
         }
     });
 }

@@ -168,7 +168,8 @@ pub(crate) fn position(outputs: &[NamedTensor], name: &str) -> Result<usize, Err
         .position(|(n, _)| n == name)
         .or_else(|| name.parse().ok().filter(|ix: &usize| *ix < outputs.len()))
         .ok_or_else(|| {
-            let known: Vec<_> = outputs.iter().map(|(n, t)| format!("`{n}` {} {:?}", t.ty, t.dimensions)).collect();
+            let known: Vec<_> =
+                outputs.iter().map(|(n, t)| format!("`{n}` {} {:?}", t.ty, t.dimensions)).collect();
             let name: String = name.chars().take(80).collect();
             Error::invalid_argument(format!("no output `{name}`; the outputs are {}", known.join(", ")))
         })

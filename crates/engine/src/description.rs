@@ -1,6 +1,6 @@
 //! What a graph takes and gives, and what it is made of.
 
-use ic_nn_types::{OperatorCount, TensorDescription, TensorType};
+use ic_nn_types::{OperatorCount, TensorDescription, TensorType, WeightCount};
 
 /// One axis of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,14 @@ impl Dimension {
         match self {
             Dimension::Fixed(n) => Some(*n),
             Dimension::Symbol(_) | Dimension::Any => None,
+        }
+    }
+
+    /// The name where it has one.
+    pub fn symbol(&self) -> Option<String> {
+        match self {
+            Dimension::Symbol(name) => Some(name.clone()),
+            Dimension::Fixed(_) | Dimension::Any => None,
         }
     }
 }
@@ -70,8 +78,12 @@ pub struct Description {
     pub outputs: Vec<TensorDescription>,
     /// Operators by descending count, then name.
     pub operators: Vec<OperatorCount>,
+    /// Nodes that quantise, dequantise or compute on quantised integers.
+    pub quantised_operators: u32,
     /// Elements of all constant tensors.
     pub parameters: u64,
+    /// These by element type, by descending count.
+    pub weights: Vec<WeightCount>,
     /// Operator set of the default domain.
     pub opset: i64,
     /// Who wrote the file, name and version.
@@ -87,6 +99,7 @@ impl Description {
                 name: i.name.clone(),
                 ty: i.ty,
                 dimensions: i.dimensions.iter().map(Dimension::fixed).collect(),
+                symbols: i.dimensions.iter().map(Dimension::symbol).collect(),
             })
             .collect()
     }

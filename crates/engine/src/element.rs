@@ -66,3 +66,8 @@ pub(crate) fn from_tract(dt: DatumType) -> Option<TensorType> {
         _ => return None,
     })
 }
+
+/// The element types that go in and out.
+pub fn tensor_types() -> Vec<TensorType> {
+    TensorType::ALL.into_iter().filter(|t| to_tract(*t).is_some()).collect()
+}

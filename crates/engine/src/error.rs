@@ -2,6 +2,9 @@
 
 use ic_nn_types::{Error, ErrorCode, TensorType};
 use thiserror::Error;
+use tract_onnx::prelude::TractError;
+
+use crate::ops::Refusal;
 
 /// Why a file is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -66,6 +69,8 @@ pub enum InputError {
     Symbol { name: String, axis: usize, symbol: String, expected: u32, first: String, got: u32 },
     #[error("input `{name}`: {shape} of {ty} is {expected} bytes, {got} came")]
     Bytes { name: String, shape: String, ty: TensorType, expected: u64, got: u64 },
+    #[error("input `{name}`: its values are part of the plan, {most} are allowed, {got} came")]
+    Planned { name: String, most: u64, got: u64 },
     #[error("input `{name}`: a BOOL is a byte 0 or 1, byte {at} is {got}")]
     Bool { name: String, at: usize, got: u8 },
 }
@@ -122,6 +127,14 @@ impl From<InferError> for Error {
             InferError::Value { .. } => Error::invalid_argument(e.to_string()),
             InferError::Engine(_) => Error::new(ErrorCode::RuntimeError, e.to_string()),
         }
+    }
+}
+
+/// The refusal behind an error of tract's, or that error.
+pub(crate) fn refused_or(e: &TractError) -> ModelError {
+    match e.chain().find_map(|cause| cause.downcast_ref::<Refusal>()) {
+        Some(refusal) => ModelError::Unsupported { place: "operator".into(), reason: refusal.to_string() },
+        None => ModelError::Engine(one_line(e)),
     }
 }
 

@@ -5,9 +5,11 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
-use crate::error::one_line;
+use crate::error::refused_or;
 use crate::plan::Plan;
-use crate::{Checked, Description, InferError, InputError, Limits, ModelError, check, tensors};
+use crate::{
+    Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, ops, tensors,
+};
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
 const MAX_PLANS: usize = 4;
@@ -15,10 +17,13 @@ const MAX_PLANS: usize = 4;
 /// A decoded graph and its plans.
 ///
 /// A graph of fixed shapes holds one plan and forgets what it was made from; one with dynamic dimensions keeps the
-/// decoded model and plans each new set of shapes, which costs about as much as loading does.
+/// decoded model and plans each new set of shapes, which costs about as much as loading does. So it is with an input
+/// that says a shape, axes or the like: each new value of it is planned.
 pub struct Graph {
     description: Description,
     output_names: Vec<String>,
+    /// Inputs whose values are part of a plan.
+    bound: Vec<usize>,
     source: Option<InferenceModel>,
     plans: Vec<Plan>,
 }
@@ -34,12 +39,21 @@ pub struct LoadCost {
 
 /// Inputs in a graph's order that fit its description.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Arranged(Vec<Tensor>);
+pub struct Arranged {
+    pub(crate) tensors: Vec<Tensor>,
+    /// Those, by position, whose values are part of a plan.
+    pub(crate) values: Vec<(usize, Tensor)>,
+}
 
 impl Arranged {
     /// The dimensions of each.
     pub fn shapes(&self) -> impl Iterator<Item = &Vec<u32>> {
-        self.0.iter().map(|t| &t.dimensions)
+        self.tensors.iter().map(|t| &t.dimensions)
+    }
+
+    /// The tensors.
+    pub fn tensors(&self) -> impl ExactSizeIterator<Item = &Tensor> {
+        self.tensors.iter()
     }
 }
 
@@ -50,6 +64,8 @@ pub struct Planned {
     pub has_run: bool,
     /// Every tensor's shape follows from the input shapes, so that other values take the same work.
     pub fixed: bool,
+    /// It was made for values of some inputs, so that others need another.
+    pub bound: bool,
 }
 
 /// How a trial inference on zeros went.
@@ -67,7 +83,8 @@ pub enum Trial {
 }
 
 impl Graph {
-    /// Checks, decodes and plans an ONNX file, dynamic dimensions set to 1 for the first plan.
+    /// Checks, decodes and plans an ONNX file, dynamic dimensions set to 1 for the first plan. A graph with inputs whose
+    /// values are part of a plan is planned at first use.
     ///
     /// # Errors
     /// Every [`ModelError`]. A model whose dynamic dimensions cannot be 1 still loads; it is planned at first use.
@@ -75,27 +92,67 @@ impl Graph {
         Self::from_checked(check(bytes, limits)?, limits)
     }
 
+    /// [`Graph::load`] for a model of several files: the first is the model, the others hold its external data, in the order
+    /// in which the model first names them.
+    ///
+    /// # Errors
+    /// Also where the files are not as many as the model names, or too short for a tensor.
+    pub fn load_files(mut files: Vec<Vec<u8>>, limits: &Limits) -> Result<Graph, ModelError> {
+        let data = files.split_off(files.len().min(1));
+        let model = files.pop().unwrap_or_default();
+        Self::from_checked(check_files(model, data, limits)?, limits)
+    }
+
     /// [`Graph::load`] for a file that has passed [`check()`].
     pub fn from_checked(checked: Checked, limits: &Limits) -> Result<Graph, ModelError> {
         let producer = checked.producer();
-        let Checked { proto, inputs, declared_outputs, operators, parameters, opset } = checked;
+        let Checked {
+            proto,
+            inputs,
+            declared_outputs,
+            operators,
+            quantised_operators,
+            parameters,
+            weights,
+            opset,
+        } = checked;
         let output_names: Vec<String> = declared_outputs.iter().map(|(name, _)| name.clone()).collect();
-        let mut description = Description { inputs, outputs: vec![], operators, parameters, opset, producer };
+        let mut description = Description {
+            inputs,
+            outputs: vec![],
+            operators,
+            quantised_operators,
+            parameters,
+            weights,
+            opset,
+            producer,
+        };
+        let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
         let source = decode(proto, &description)?;
         let smallest = description.inputs.iter().map(|i| i.smallest()).collect();
-        let (plan, source) = if description.is_static() {
-            (Ok(Plan::new(source, smallest, limits)?), None)
+        let is_static = description.is_static() && bound.is_empty();
+        let (plan, source) = if is_static {
+            (Ok(Plan::new(source, smallest, vec![], limits)?), None)
+        } else if bound.is_empty() {
+            (Plan::new(source.clone(), smallest, vec![], limits), Some(source))
         } else {
-            (Plan::new(source.clone(), smallest, limits), Some(source))
+            let names: Vec<&str> =
+                bound.iter().filter_map(|ix| description.inputs.get(*ix)).map(|i| i.name.as_str()).collect();
+            let why = format!(
+                "it is planned for values of {}; its file has to declare its outputs",
+                names.join(", ")
+            );
+            (Err(ModelError::Unsupported { place: "graph".into(), reason: why }), Some(source))
         };
-        description.outputs = match (&plan, description.is_static()) {
+        description.outputs = match (&plan, is_static) {
             (Ok(plan), true) => plan.outputs(&output_names)?,
             (Ok(plan), false) => {
                 let mut planned = plan.outputs(&output_names)?;
                 for (output, (_, declared)) in planned.iter_mut().zip(&declared_outputs) {
                     match declared {
                         Some(d) if d.dimensions.len() == output.dimensions.len() => {
-                            output.dimensions.clone_from(&d.dimensions)
+                            output.dimensions.clone_from(&d.dimensions);
+                            output.symbols.clone_from(&d.symbols);
                         }
                         _ => output.dimensions.iter_mut().for_each(|d| *d = None),
                     }
@@ -107,7 +164,7 @@ impl Graph {
                 declared.ok_or_else(|| e.clone())?
             }
         };
-        Ok(Graph { description, output_names, source, plans: plan.into_iter().collect() })
+        Ok(Graph { description, output_names, bound, source, plans: plan.into_iter().collect() })
     }
 
     /// Inputs, outputs, operators.
@@ -126,13 +183,15 @@ impl Graph {
     /// # Errors
     /// The first thing that does not fit.
     pub fn arrange(&self, inputs: Vec<NamedTensor>) -> Result<Arranged, InputError> {
-        tensors::arrange(&self.description, inputs).map(Arranged)
+        let tensors = tensors::arrange(&self.description, inputs)?;
+        let values = self.values(&tensors)?;
+        Ok(Arranged { tensors, values })
     }
 
     /// What is known of running on these shapes; `None` where they are not planned.
     pub fn planned(&self, inputs: &Arranged) -> Option<Planned> {
         let plan = self.plans.iter().find(|p| p.is_for(inputs))?;
-        Some(Planned { has_run: plan.has_run, fixed: plan.fixed })
+        Some(Planned { has_run: plan.has_run, fixed: plan.fixed, bound: !plan.values.is_empty() })
     }
 
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
@@ -149,7 +208,7 @@ impl Graph {
         match self.run(&inputs, limits) {
             Ok(_) => Trial::Ran {
                 shapes: inputs.shapes().cloned().collect(),
-                fixed: self.planned(&inputs).is_some_and(|p| p.fixed),
+                fixed: self.planned(&inputs).is_some_and(|p| p.fixed && !p.bound),
             },
             Err(e) => Trial::Refused(e.to_string()),
         }
@@ -168,6 +227,26 @@ impl Graph {
         self.run(&inputs, limits)
     }
 
+    /// The inputs that are part of a plan, small as they have to be.
+    fn values(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Tensor)>, InputError> {
+        let mut values = vec![];
+        for ix in &self.bound {
+            let (Some(tensor), Some(input)) = (inputs.get(*ix), self.description.inputs.get(*ix)) else {
+                continue;
+            };
+            let elements = tensor.elements().unwrap_or(u64::MAX);
+            if elements > bound::MOST_ELEMENTS {
+                return Err(InputError::Planned {
+                    name: input.name.clone(),
+                    most: bound::MOST_ELEMENTS,
+                    got: elements,
+                });
+            }
+            values.push((*ix, tensor.clone()));
+        }
+        Ok(values)
+    }
+
     /// Plans the graph for the shapes of `inputs`, unless it is: about the cost of loading it.
     ///
     /// # Errors
@@ -181,7 +260,8 @@ impl Graph {
         let Some(source) = &self.source else {
             return Err(ModelError::Engine("a graph of fixed shapes was asked for others".into()));
         };
-        let plan = Plan::new(source.clone(), inputs.shapes().cloned().collect(), limits)?;
+        let shapes = inputs.shapes().cloned().collect();
+        let plan = Plan::new(source.clone(), shapes, inputs.values.clone(), limits)?;
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
@@ -198,17 +278,17 @@ impl Graph {
         let Some(plan) = self.plans.last_mut() else {
             return Err(InferError::Engine("the plan is gone".into()));
         };
-        let outputs = plan.run(&self.output_names, &inputs.0, limits)?;
+        let outputs = plan.run(&self.output_names, &inputs.tensors, limits)?;
         plan.has_run = true;
         Ok(outputs)
     }
 }
 
 fn decode(proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
-    let engine = |e: TractError| ModelError::Engine(one_line(&e));
-    let mut onnx = tract_onnx::onnx();
+    let engine = |e: TractError| refused_or(&e);
     // What exporters write about intermediate values contradicts the graph often enough, and is never needed.
-    onnx.ignore_value_info = true;
+    let onnx =
+        tract_onnx::Onnx { op_register: ops::register(), ignore_value_info: true, ..Default::default() };
     let mut model = onnx.model_for_proto_model(&proto).map_err(engine)?;
     drop(proto);
     let names: Vec<&str> = description.inputs.iter().map(|i| i.name.as_str()).collect();

@@ -6,23 +6,29 @@
 //! instruction counter, no stable memory. Outside input never panics here; what tract itself panics on is
 //! the caller's to contain (the canister probes an upload in a call of its own).
 
+mod bound;
 mod check;
 mod description;
 mod element;
+pub mod encoding;
 mod error;
 mod graph;
 mod guard;
 mod limits;
 mod operators;
+mod ops;
 mod plan;
 mod tensors;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_files};
+
 pub use description::{Description, Dimension, InputDescription};
+pub use element::tensor_types;
 pub use error::{InferError, InputError, ModelError};
 pub use graph::{Arranged, Graph, LoadCost, Planned, Trial};
 pub use limits::Limits;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
+pub use tensors::check_part;
 
 /// The engine behind this crate and its version.
 pub const ENGINE: &str = "tract 0.23.9";

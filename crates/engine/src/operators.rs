@@ -6,9 +6,9 @@ use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
 
 /// Oldest ONNX operator set that is accepted.
-pub const MIN_OPSET: i64 = 7;
-/// Newest ONNX operator set that is accepted: the last whose operators tract's readers were written for.
-pub const MAX_OPSET: i64 = 24;
+pub const MIN_OPSET: i64 = 1;
+/// Newest ONNX operator set that is accepted: that of the backend cases the operators are held to.
+pub const MAX_OPSET: i64 = 28;
 
 /// Operators that draw random numbers. A canister has to give the same answer on every node, and the
 /// engine has no source of randomness, so they are refused whatever their seed.
@@ -19,27 +19,34 @@ const RANDOM: [&str; 6] =
 /// operator of the same name would be taken for ONNX's.
 const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 
+/// Operators of ONNX's own that another domain has under the same name and with the same meaning.
+const SHARED: [&str; 2] = ["DequantizeLinear", "QuantizeLinear"];
+
 /// The operators of this engine, by name.
 pub(crate) struct Operators(OnnxOpRegister);
 
 impl Operators {
     pub(crate) fn new() -> Self {
-        Operators(tract_onnx::onnx().op_register)
+        Operators(crate::ops::register())
     }
 
     pub(crate) fn supports(&self, node: &NodeProto) -> bool {
+        let name = node.op_type.as_str();
         DOMAINS.contains(&node.domain.as_str())
-            && !RANDOM.contains(&node.op_type.as_str())
-            && self.0.0.contains_key(&node.op_type)
+            && !RANDOM.contains(&name)
+            && self.0.0.contains_key(name)
+            && (is_onnx(&node.domain) || SHARED.contains(&name) || !crate::ops::is_own(name))
     }
+}
+
+/// Whether a domain is ONNX's own.
+pub(crate) fn is_onnx(domain: &str) -> bool {
+    matches!(domain, "" | "ai.onnx")
 }
 
 /// How an operator is named to people: with its domain in front where that is not ONNX's own.
 pub(crate) fn display_name(node: &NodeProto) -> String {
-    match node.domain.as_str() {
-        "" | "ai.onnx" => node.op_type.clone(),
-        domain => format!("{domain}.{}", node.op_type),
-    }
+    if is_onnx(&node.domain) { node.op_type.clone() } else { format!("{}.{}", node.domain, node.op_type) }
 }
 
 /// Why a refused operator is refused, where there is more to say than that it is not there.
@@ -54,5 +61,5 @@ pub(crate) fn refusal(node: &NodeProto) -> String {
 
 /// Names of all operators that a model may use, sorted.
 pub fn supported_operators() -> BTreeSet<String> {
-    tract_onnx::onnx().op_register.0.into_keys().filter(|op| !RANDOM.contains(&op.as_str())).collect()
+    crate::ops::register().0.into_keys().filter(|op| !RANDOM.contains(&op.as_str())).collect()
 }

@@ -7,16 +7,20 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceModelExt};
+use tract_onnx::tract_hir::ops::konst::Const;
 
 use crate::check::admit;
-use crate::error::one_line;
+use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
+use crate::ops::Kernel;
 use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
 
 /// An optimised graph for `shapes`.
 pub(crate) struct Plan {
     /// Input shapes it was made for, in the graph's order.
     pub(crate) shapes: Vec<Vec<u32>>,
+    /// Inputs, by position, that are constants in it.
+    pub(crate) values: Vec<(usize, Wire)>,
     /// Whether it has given outputs.
     pub(crate) has_run: bool,
     /// Whether every tensor's shape follows from the input shapes.
@@ -30,13 +34,14 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans `model` for inputs of `shapes`.
+    /// Plans `model` for inputs of `shapes`, those in `values` being constants.
     pub(crate) fn new(
         mut model: InferenceModel,
         shapes: Vec<Vec<u32>>,
+        values: Vec<(usize, Wire)>,
         limits: &Limits,
     ) -> Result<Plan, ModelError> {
-        let engine = |e: TractError| ModelError::Engine(one_line(&e));
+        let engine = |e: TractError| refused_or(&e);
         for (ix, shape) in shapes.iter().enumerate() {
             let dt = model.input_fact(ix).map_err(engine)?.datum_type.concretize();
             let shape: TVec<usize> = shape.iter().map(|&d| d as usize).collect();
@@ -46,6 +51,7 @@ impl Plan {
             };
             model.set_input_fact(ix, fact).map_err(engine)?;
         }
+        bind(&mut model, &values)?;
         let typed = model.into_typed().map_err(engine)?.into_decluttered().map_err(engine)?;
         let macs = macs(&typed).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
@@ -54,12 +60,12 @@ impl Plan {
         let fixed = typed.nodes().iter().flat_map(|n| &n.outputs).all(|o| o.fact.shape.is_concrete());
         let guards = typed.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
         let runnable = typed.into_runnable().map_err(engine)?;
-        Ok(Plan { shapes, has_run: false, fixed, runnable, guards, peak_bytes, macs })
+        Ok(Plan { shapes, values, has_run: false, fixed, runnable, guards, peak_bytes, macs })
     }
 
-    /// Whether it was made for the shapes of `inputs`.
+    /// Whether it was made for the shapes of `inputs`, and for the values that are part of a plan.
     pub(crate) fn is_for(&self, inputs: &Arranged) -> bool {
-        inputs.shapes().eq(&self.shapes)
+        inputs.shapes().eq(&self.shapes) && inputs.values == self.values
     }
 
     /// Types and shapes of the outputs; null where the length depends on values.
@@ -76,7 +82,8 @@ impl Plan {
             };
             let dimensions =
                 fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect();
-            outputs.push(TensorDescription { name: name.clone(), ty, dimensions });
+            let symbols = vec![None; fact.rank()];
+            outputs.push(TensorDescription { name: name.clone(), ty, dimensions, symbols });
         }
         Ok(outputs)
     }
@@ -90,7 +97,12 @@ impl Plan {
     ) -> Result<Vec<NamedTensor>, InferError> {
         admit("running the model", self.peak_bytes, limits)?;
         let engine = |e: TractError| InferError::Engine(one_line(&e));
-        let values = inputs.iter().map(tensors::to_engine).collect::<Result<TVec<_>, _>>()?;
+        let values = inputs
+            .iter()
+            .enumerate()
+            .filter(|(ix, _)| self.values.iter().all(|(bound, _)| bound != ix))
+            .map(|(_, tensor)| tensors::to_engine(tensor))
+            .collect::<Result<TVec<_>, _>>()?;
         let mut state = SimpleState::new(&self.runnable).map_err(engine)?;
         let mut refused = None;
         let ran = state.run_plan_with_eval(values, |ctx, op_state, node, operands| {
@@ -115,6 +127,25 @@ impl Plan {
             .map(|(name, value)| Ok((name.clone(), tensors::to_wire(name, value)?)))
             .collect()
     }
+}
+
+/// Makes constants of the inputs in `values`.
+fn bind(model: &mut InferenceModel, values: &[(usize, Wire)]) -> Result<(), ModelError> {
+    let engine = |e: TractError| refused_or(&e);
+    let inputs = model.input_outlets().map_err(engine)?.to_vec();
+    let mut free = vec![];
+    for (ix, outlet) in inputs.into_iter().enumerate() {
+        let Some((_, value)) = values.iter().find(|(bound, _)| *bound == ix) else {
+            free.push(outlet);
+            continue;
+        };
+        let value =
+            tensors::to_engine(value).map_err(|e| ModelError::Engine(e.to_string()))?.into_arc_tensor();
+        model.set_outlet_fact(outlet, InferenceFact::dt_shape_from_tensor(&value)).map_err(engine)?;
+        model.node_mut(outlet.node).op = Box::new(Const::new(value).map_err(engine)?);
+    }
+    model.set_input_outlets(&free).map_err(engine)?;
+    Ok(())
 }
 
 fn macs(model: &TypedModel) -> TractResult<u64> {
@@ -145,9 +176,10 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
     }
     let bytes = |id: usize| -> u64 {
         let node = model.node(id);
-        if node.op.is::<tract_onnx::tract_core::ops::konst::Const>() {
+        if node.op.is::<Const>() {
             return 0;
         }
+        let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch);
         node.outputs
             .iter()
             .map(|o| {
@@ -158,7 +190,7 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
                     .fold(1u64, |n, d| n.saturating_mul(d.to_i64().map_or(1, |d| d.max(0) as u64)));
                 elements.saturating_mul(o.fact.datum_type.size_of() as u64)
             })
-            .fold(0, u64::saturating_add)
+            .fold(scratch, u64::saturating_add)
     };
     let mut ends: Vec<Vec<usize>> = vec![vec![]; order.len() + 1];
     for &id in &order {

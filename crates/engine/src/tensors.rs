@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ic_nn_types::{NamedTensor, Tensor as Wire, TensorType};
+use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription, TensorType};
 use tract_onnx::prelude::*;
 
 use crate::description::{Description, Dimension, InputDescription, shape};
@@ -14,8 +14,8 @@ use crate::{InferError, InputError, element};
 pub(crate) fn arrange(graph: &Description, inputs: Vec<NamedTensor>) -> Result<Vec<Wire>, InputError> {
     let mut slots: Vec<Option<Wire>> = graph.inputs.iter().map(|_| None).collect();
     for (name, tensor) in inputs {
-        let ix = position(graph, &name)
-            .ok_or_else(|| InputError::Unknown { name: clip(&name), known: interface(graph) })?;
+        let ix = position(&graph.inputs, &name)
+            .ok_or_else(|| InputError::Unknown { name: clip(&name), known: interface(&graph.inputs) })?;
         if slots[ix].replace(tensor).is_some() {
             return Err(InputError::Duplicate { name: graph.inputs[ix].name.clone() });
         }
@@ -23,26 +23,26 @@ pub(crate) fn arrange(graph: &Description, inputs: Vec<NamedTensor>) -> Result<V
     let mut symbols = HashMap::new();
     let mut arranged = Vec::with_capacity(slots.len());
     for (input, slot) in graph.inputs.iter().zip(slots) {
-        let mut tensor =
-            slot.ok_or_else(|| InputError::Missing { name: input.name.clone(), known: interface(graph) })?;
+        let mut tensor = slot.ok_or_else(|| InputError::Missing {
+            name: input.name.clone(),
+            known: interface(&graph.inputs),
+        })?;
         check(input, &mut tensor, &mut symbols)?;
         arranged.push(tensor);
     }
     Ok(arranged)
 }
 
-fn position(graph: &Description, name: &str) -> Option<usize> {
-    graph
-        .inputs
+fn position(inputs: &[InputDescription], name: &str) -> Option<usize> {
+    inputs
         .iter()
         .position(|i| i.name == name)
-        .or_else(|| name.parse().ok().filter(|ix: &usize| *ix < graph.inputs.len()))
+        .or_else(|| name.parse().ok().filter(|ix: &usize| *ix < inputs.len()))
 }
 
 /// `` `image` FP32 [1, 3, 224, 224], `mask` I64 [1, tokens] ``
-fn interface(graph: &Description) -> String {
-    let inputs: Vec<_> =
-        graph.inputs.iter().map(|i| format!("`{}` {} {}", i.name, i.ty, i.shape())).collect();
+fn interface(inputs: &[InputDescription]) -> String {
+    let inputs: Vec<_> = inputs.iter().map(|i| format!("`{}` {} {}", i.name, i.ty, i.shape())).collect();
     if inputs.is_empty() { "no inputs".into() } else { inputs.join(", ") }
 }
 
@@ -51,6 +51,32 @@ fn clip(name: &str) -> String {
 }
 
 fn check<'a>(
+    input: &'a InputDescription,
+    tensor: &mut Wire,
+    symbols: &mut HashMap<&'a str, (u32, &'a str)>,
+) -> Result<(), InputError> {
+    check_shape(input, tensor, symbols)?;
+    let name = || input.name.clone();
+    let expected = tensor.expected_bytes().unwrap_or(u64::MAX);
+    if tensor.data.len() as u64 != expected {
+        return Err(InputError::Bytes {
+            name: name(),
+            shape: shape(&tensor.dimensions),
+            ty: tensor.ty,
+            expected,
+            got: tensor.data.len() as u64,
+        });
+    }
+    if tensor.ty == TensorType::BOOL
+        && let Some((at, &got)) = tensor.data.iter().enumerate().find(|(_, b)| **b > 1)
+    {
+        return Err(InputError::Bool { name: name(), at, got });
+    }
+    Ok(())
+}
+
+/// Type, rank and dimensions.
+fn check_shape<'a>(
     input: &'a InputDescription,
     tensor: &mut Wire,
     symbols: &mut HashMap<&'a str, (u32, &'a str)>,
@@ -99,22 +125,57 @@ fn check<'a>(
             Dimension::Fixed(_) | Dimension::Any => {}
         }
     }
-    let expected = tensor.expected_bytes().unwrap_or(u64::MAX);
-    if tensor.data.len() as u64 != expected {
+    Ok(())
+}
+
+/// Holds an input, or a part of its bytes from `offset`, to what the graph takes; gives the input's name and the bytes of the
+/// whole tensor. Axes of one name are compared when all inputs are there.
+///
+/// # Errors
+/// What does not fit.
+pub fn check_part(
+    inputs: &[TensorDescription],
+    name: &str,
+    tensor: &Wire,
+    offset: Option<u64>,
+) -> Result<(String, u64), InputError> {
+    let shape_of = |i: &TensorDescription| -> Vec<Dimension> {
+        i.dimensions
+            .iter()
+            .enumerate()
+            .map(|(axis, d)| match (d, i.symbols.get(axis).cloned().flatten()) {
+                (Some(n), _) => Dimension::Fixed(*n),
+                (None, Some(symbol)) => Dimension::Symbol(symbol),
+                (None, None) => Dimension::Any,
+            })
+            .collect()
+    };
+    let inputs: Vec<InputDescription> = inputs
+        .iter()
+        .map(|i| InputDescription { name: i.name.clone(), ty: i.ty, dimensions: shape_of(i) })
+        .collect();
+    let ix = position(&inputs, name)
+        .ok_or_else(|| InputError::Unknown { name: clip(name), known: interface(&inputs) })?;
+    let input = &inputs[ix];
+    let Some(offset) = offset else {
+        let mut tensor = tensor.clone();
+        check(input, &mut tensor, &mut HashMap::new())?;
+        return Ok((input.name.clone(), tensor.data.len() as u64));
+    };
+    let mut whole = Wire { dimensions: tensor.dimensions.clone(), ty: tensor.ty, data: vec![] };
+    check_shape(input, &mut whole, &mut HashMap::new())?;
+    let expected = whole.expected_bytes().unwrap_or(u64::MAX);
+    let end = offset.saturating_add(tensor.data.len() as u64);
+    if end > expected {
         return Err(InputError::Bytes {
-            name: name(),
+            name: input.name.clone(),
             shape: shape(&tensor.dimensions),
             ty: tensor.ty,
             expected,
-            got: tensor.data.len() as u64,
+            got: end,
         });
     }
-    if tensor.ty == TensorType::BOOL
-        && let Some((at, &got)) = tensor.data.iter().enumerate().find(|(_, b)| **b > 1)
-    {
-        return Err(InputError::Bool { name: name(), at, got });
-    }
-    Ok(())
+    Ok((input.name.clone(), expected))
 }
 
 /// A checked tensor in the engine's form. Cost: one copy.

@@ -76,7 +76,10 @@ pub(super) fn set_input(arguments: Arg<SetInput>) -> Result<(), Error> {
                     i.came.clear();
                 }
             })
-            .or_insert_with(|| Input { tensor: Tensor { dimensions: vec![], ty, data: vec![] }, came: vec![] });
+            .or_insert_with(|| Input {
+                tensor: Tensor { dimensions: vec![], ty, data: vec![] },
+                came: vec![],
+            });
         if slot.came.is_empty() {
             slot.tensor = Tensor { dimensions, ty, data: vec![0; expected as usize] };
         }

@@ -136,9 +136,9 @@ pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> 
     let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
     for set in shapes {
         let zeros = zeros(&facts, &set)?;
-        run::infer(version, zeros, Limits::default()).await.map_err(|e| {
-            Error::new(e.code, format!("the warm-up on {set:?} failed: {}", e.data))
-        })?;
+        run::infer(version, zeros, Limits::default())
+            .await
+            .map_err(|e| Error::new(e.code, format!("the warm-up on {set:?} failed: {}", e.data)))?;
     }
     Ok(())
 }
@@ -205,13 +205,9 @@ pub(super) fn release(version: &Version) {
 
 /// Pins what has an open handle and may not be evicted, and nothing else.
 pub(crate) fn refresh_pins() {
-    let open: Vec<Version> = state::store(|s| {
-        s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok()).collect()
-    });
-    let hashes = open
-        .iter()
-        .filter(|v| !Properties::of(v).is_ok_and(|p| p.evictable))
-        .map(|v| v.sha256)
-        .collect();
+    let open: Vec<Version> =
+        state::store(|s| s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok()).collect());
+    let hashes =
+        open.iter().filter(|v| !Properties::of(v).is_ok_and(|p| p.evictable)).map(|v| v.sha256).collect();
     state::residents(|r| r.pin(&hashes));
 }

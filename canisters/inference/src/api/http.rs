@@ -3,7 +3,9 @@
 
 use std::fmt::Write;
 
-use ic_nn_types::{Access, HttpRequest, HttpResponse, ListRequest, ModelState, ModelStatistics, ModelSummary};
+use ic_nn_types::{
+    Access, HttpRequest, HttpResponse, ListRequest, ModelState, ModelStatistics, ModelSummary,
+};
 
 use super::server;
 use crate::{runtime, state};
@@ -84,7 +86,11 @@ fn metrics() -> String {
     let mut gauge = |name: &str, help: &str, value: u128| {
         let _ = writeln!(text, "# HELP ic_nn_{name} {help}\n# TYPE ic_nn_{name} gauge\nic_nn_{name} {value}");
     };
-    gauge("ready", "Whether every graph with a handle is in the heap and warm.", u128::from(server::is_ready()));
+    gauge(
+        "ready",
+        "Whether every graph with a handle is in the heap and warm.",
+        u128::from(server::is_ready()),
+    );
     gauge("heap_bytes", "Bytes of live allocations.", u128::from(runtime::heap_bytes()));
     gauge("stable_bytes", "Bytes of stable memory.", u128::from(ic_cdk::api::stable_size()) * 65_536);
     gauge("cycles", "Cycles that the canister holds.", ic_cdk::api::canister_cycle_balance());

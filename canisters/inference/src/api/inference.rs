@@ -173,7 +173,8 @@ fn refuse_what_is_not_known(
 ) -> Result<(), Error> {
     let model = format!("`{}:{}`", version.name, version.version);
     let unsupported = |why: String| Err(Error::new(ErrorCode::UnsupportedOperation, why));
-    let Some(&RunFacts { run_instructions: run, plan_instructions, fixed, .. }) = resident.known(inputs) else {
+    let Some(&RunFacts { run_instructions: run, plan_instructions, fixed, .. }) = resident.known(inputs)
+    else {
         let shapes: Vec<_> = inputs.shapes().map(|s| format!("{s:?}")).collect();
         return unsupported(format!(
             "{model} has not run on inputs of {} before, and a query cannot be the first to; call `infer` with them once, \

@@ -52,7 +52,8 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
         Candidate::Upload { upload, sha256 } => {
             let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.bytes()))?;
             models::admit(&sha256, bytes)?;
-            let files = state::store(|s| models::files(&s.upload_blob(upload)?, &s.upload_builders(upload)?))?;
+            let files =
+                state::store(|s| models::files(&s.upload_blob(upload)?, &s.upload_builders(upload)?))?;
             (files, sha256, vec![])
         }
         Candidate::Files { files, sha256 } => {
@@ -93,7 +94,11 @@ fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
         if !ran.cached {
             models::remember(&version, &ran.facts)?;
         }
-        Ok(Answer { load_instructions, contained_instructions: runtime::message_instructions(), ..ran.into() })
+        Ok(Answer {
+            load_instructions,
+            contained_instructions: runtime::message_instructions(),
+            ..ran.into()
+        })
     });
     tickets::leave::<Result<Answer, Error>>(ticket, answer);
     Ok(())

@@ -17,8 +17,14 @@ const MAX_WARMUPS: usize = 16;
 
 /// What may be set: name and description.
 const SETTABLE: [(&str, &str); 4] = [
-    ("warmup", "input shapes to run on zeros when the graph is loaded, before it is ready, as `1x3x224x224` for each input, inputs separated by `,` and sets by `;`"),
-    ("resident", "`true`, as where it is not set: the graph stays in the heap while a handle is open; `false`: it may leave when memory is short"),
+    (
+        "warmup",
+        "input shapes to run on zeros when the graph is loaded, before it is ready, as `1x3x224x224` for each input, inputs separated by `,` and sets by `;`",
+    ),
+    (
+        "resident",
+        "`true`, as where it is not set: the graph stays in the heap while a handle is open; `false`: it may leave when memory is short",
+    ),
     ("max_instructions", "runs that are known to take more are refused"),
     ("cache", "answers that are kept for equal inputs, 0 to 10000; not kept where it is not set"),
 ];
@@ -54,8 +60,9 @@ impl Properties {
         };
         match name {
             "warmup" => {
-                self.warmup = warmups(value)
-                    .ok_or_else(|| expected("at most 16 sets of shapes, such as `1x3x224x224` or `1x16,1x16;1x32,1x32`"))?;
+                self.warmup = warmups(value).ok_or_else(|| {
+                    expected("at most 16 sets of shapes, such as `1x3x224x224` or `1x16,1x16;1x32,1x32`")
+                })?;
             }
             "resident" => {
                 self.evictable = match value {
@@ -192,7 +199,13 @@ mod tests {
             assert_eq!(warmups(bad), None, "{bad}");
         }
         let mut p = Properties::default();
-        for (name, value) in [("cache", "10001"), ("cache", "-1"), ("resident", "yes"), ("max_instructions", "0"), ("colour", "")] {
+        for (name, value) in [
+            ("cache", "10001"),
+            ("cache", "-1"),
+            ("resident", "yes"),
+            ("max_instructions", "0"),
+            ("colour", ""),
+        ] {
             assert!(p.take(name, value).is_err(), "{name} {value}");
         }
         assert_eq!(p, Properties::default());

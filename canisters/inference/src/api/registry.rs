@@ -2,9 +2,7 @@
 
 use ic_cdk::{query, update};
 use ic_nn_store::{ModelRef, Version};
-use ic_nn_types::{
-    DeleteRequest, Error, GraphDescription, IndexEntry, ListPage, ListRequest, VersionPolicy,
-};
+use ic_nn_types::{DeleteRequest, Error, GraphDescription, IndexEntry, ListPage, ListRequest, VersionPolicy};
 
 use super::{contexts, graphs};
 use crate::authority::{Admin, Reader, Uploader};
@@ -37,9 +35,7 @@ fn resident_handles() -> Vec<u64> {
     state::store(|s| {
         s.graphs()
             .flatten()
-            .filter(|g| {
-                s.get(&g.name, g.version).is_ok_and(|v| state::residents(|r| r.has(&v.sha256)))
-            })
+            .filter(|g| s.get(&g.name, g.version).is_ok_and(|v| state::residents(|r| r.has(&v.sha256))))
             .map(|g| g.graph)
             .collect()
     })

@@ -31,12 +31,10 @@ pub(super) fn server_ready() -> bool {
 
 pub(super) fn is_ready() -> bool {
     let open: Vec<(u64, Version)> = state::store(|s| {
-        s.graphs()
-            .flatten()
-            .filter_map(|g| s.get(&g.name, g.version).ok().map(|v| (g.graph, v)))
-            .collect()
+        s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok().map(|v| (g.graph, v))).collect()
     });
-    open.iter().all(|(graph, version)| !graphs::is_loading(*graph) && state::residents(|r| r.has(&version.sha256)))
+    open.iter()
+        .all(|(graph, version)| !graphs::is_loading(*graph) && state::residents(|r| r.has(&version.sha256)))
 }
 
 #[query(hidden = true)]
@@ -82,9 +80,9 @@ pub(super) fn limits() -> Limits {
 #[query(hidden = true, decode_with = "crate::wire::decode::<String>")]
 pub(super) fn model_ready(model: Arg<String>) -> bool {
     let Ok(Ok(version)) = model.map(|model| state::store(|s| s.resolve(&model))) else { return false };
-    version.graph.is_none_or(|graph| {
-        !graphs::is_loading(graph) && state::residents(|r| r.has(&version.sha256))
-    })
+    version
+        .graph
+        .is_none_or(|graph| !graphs::is_loading(graph) && state::residents(|r| r.has(&version.sha256)))
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<String>")]

@@ -143,7 +143,9 @@ fn endpoints_have_the_interface_s_types() {
         let (_, function) = methods.iter().find(|(name, _)| name == s.name).expect("compared above");
         let declared: Vec<Type> = function.args.clone();
         assert_eq!(declared.len(), s.args.len(), "{}", s.name);
-        for (declared, actual) in declared.iter().zip(&s.args).chain(function.rets.iter().map(|r| (r, &s.ret))) {
+        for (declared, actual) in
+            declared.iter().zip(&s.args).chain(function.rets.iter().map(|r| (r, &s.ret)))
+        {
             let mut rust = TypeContainer::new();
             let actual = actual(&mut rust);
             let actual = env.merge_type(rust.env, actual);

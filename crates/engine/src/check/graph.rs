@@ -17,11 +17,15 @@ type Interface = (Vec<InputDescription>, Vec<(String, Option<TensorDescription>)
 /// One walk over a model.
 pub(super) struct Walk<'a> {
     limits: &'a Limits,
+    /// Operator set of ONNX's own domain; 0 where none is imported.
+    opset: i64,
     known: Operators,
     /// Model-local functions, by domain and name: tract does not expand them.
     pub(super) functions: HashSet<(String, String)>,
     pub(super) operators: BTreeMap<String, u32>,
     pub(super) parameters: u64,
+    /// Elements of constant tensors by ONNX's number of their type.
+    pub(super) weights: BTreeMap<i32, u64>,
     pub(super) tensor_bytes: u64,
     refused: BTreeSet<String>,
     nodes: usize,
@@ -30,13 +34,15 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(limits: &'a Limits) -> Self {
+    pub(super) fn new(limits: &'a Limits, opset: i64) -> Self {
         Walk {
             limits,
+            opset,
             known: Operators::new(),
             functions: HashSet::new(),
             operators: BTreeMap::new(),
             parameters: 0,
+            weights: BTreeMap::new(),
             tensor_bytes: 0,
             refused: BTreeSet::new(),
             nodes: 0,
@@ -164,6 +170,9 @@ impl<'a> Walk<'a> {
         } else if !self.known.supports(node) {
             self.refused.insert(operators::refusal(node));
         }
+        if self.opset == 0 && operators::is_onnx(&node.domain) {
+            return Err(malformed(place, "its operator set is not imported"));
+        }
         *self.operators.entry(operators::display_name(node)).or_default() += 1;
         let mut seen = HashSet::new();
         for attribute in &mut node.attribute {
@@ -204,6 +213,7 @@ impl<'a> Walk<'a> {
     fn tensor(&mut self, place: &str, proto: &mut tract_onnx::pb::TensorProto) -> Result<(), ModelError> {
         let size = tensor::check(place, proto, self.limits)?;
         self.parameters += size.elements;
+        *self.weights.entry(tensor.data_type).or_default() += size.elements;
         self.tensor_bytes += size.bytes;
         Ok(())
     }
@@ -297,14 +307,22 @@ impl<'a> Walk<'a> {
 /// What the file says of an output, if it says all of it.
 fn declared(output: &ValueInfoProto) -> Option<TensorDescription> {
     let type_proto::Value::TensorType(tensor) = output.r#type.as_ref()?.value.as_ref()?;
-    let dimensions = tensor.shape.as_ref()?.dim.iter().map(|d| match &d.value {
+    let axes = &tensor.shape.as_ref()?.dim;
+    let dimensions = axes.iter().map(|d| match &d.value {
         Some(DimValue::DimValue(n)) => u32::try_from(*n).ok(),
+        _ => None,
+    });
+    let symbols = axes.iter().map(|d| match &d.value {
+        Some(DimValue::DimParam(name)) if !name.is_empty() && name.len() <= MAX_NAME_BYTES => {
+            Some(name.clone())
+        }
         _ => None,
     });
     Some(TensorDescription {
         name: output.name.clone(),
         ty: element::from_onnx(tensor.elem_type)?,
         dimensions: dimensions.collect(),
+        symbols: symbols.collect(),
     })
 }
 

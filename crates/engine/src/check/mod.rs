@@ -4,17 +4,18 @@
 //! tensors whose data are not what their dimensions say, data in other files, operators that are not offered,
 //! sizes that would not fit. Cost: one pass over the protobuf; no tensor is copied.
 
+mod external;
 mod graph;
 mod tensor;
 
 use std::collections::BTreeMap;
 
-use ic_nn_types::{OperatorCount, TensorDescription};
+use ic_nn_types::{OperatorCount, TensorDescription, WeightCount};
 use prost::Message;
 use tract_onnx::pb::ModelProto;
 
 use crate::description::InputDescription;
-use crate::operators::{MAX_OPSET, MIN_OPSET};
+use crate::operators::{MAX_OPSET, MIN_OPSET, is_onnx};
 use crate::{Limits, ModelError};
 
 /// Most nodes a model may have, subgraphs included: far above exported networks (thousands), far below what would
@@ -30,7 +31,9 @@ pub struct Checked {
     pub(crate) inputs: Vec<InputDescription>,
     pub(crate) declared_outputs: Vec<(String, Option<TensorDescription>)>,
     pub(crate) operators: Vec<OperatorCount>,
+    pub(crate) quantised_operators: u32,
     pub(crate) parameters: u64,
+    pub(crate) weights: Vec<WeightCount>,
     pub(crate) opset: i64,
 }
 
@@ -47,7 +50,15 @@ impl Checked {
 /// # Errors
 /// Any [`ModelError`] but `Engine`; the first fault found is told, unsupported operators all together.
 pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
-    let file_bytes = bytes.len() as u64;
+    check_files(bytes, vec![], limits)
+}
+
+/// [`check`] for a model whose external data are in `data`, a file each, in the order in which the model first names them.
+///
+/// # Errors
+/// As [`check`]; also where the files are not as many as the model names, or too short for a tensor.
+pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Result<Checked, ModelError> {
+    let file_bytes = bytes.len() as u64 + data.iter().map(|d| d.len() as u64).sum::<u64>();
     admit("reading the file", file_bytes, limits)?;
     if bytes.is_empty() {
         return Err(ModelError::NotOnnx { reason: "the file is empty".into() });
@@ -56,8 +67,12 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
         reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
     })?;
     drop(bytes);
+    if let Some(graph) = proto.graph.as_mut().filter(|_| !data.is_empty()) {
+        external::resolve(graph, &data, limits)?;
+        drop(data);
+    }
     let opset = opset(&proto)?;
-    let mut walk = graph::Walk::new(limits);
+    let mut walk = graph::Walk::new(limits, opset);
     for function in &proto.functions {
         let name = |n: &Option<String>| n.clone().unwrap_or_default();
         walk.functions.insert((name(&function.domain), name(&function.name)));
@@ -70,10 +85,30 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
         inputs,
         declared_outputs,
         operators: census(&walk.operators),
+        quantised_operators: quantised(&walk.operators),
         parameters: walk.parameters,
+        weights: weights(&walk.weights),
         opset,
         proto,
     })
+}
+
+/// Nodes that work with quantised integers, by their operators' names.
+fn quantised(operators: &BTreeMap<String, u32>) -> u32 {
+    let quantises = |name: &str| {
+        let name = name.rsplit('.').next().unwrap_or(name);
+        name.starts_with("QLinear") || name.ends_with("Integer") || name.contains("QuantizeLinear")
+    };
+    operators.iter().filter(|(name, _)| quantises(name)).map(|(_, count)| count).sum()
+}
+
+fn weights(elements: &BTreeMap<i32, u64>) -> Vec<WeightCount> {
+    let mut weights: Vec<_> = elements
+        .iter()
+        .map(|(&raw, &elements)| WeightCount { ty: crate::element::onnx_name(raw), elements })
+        .collect();
+    weights.sort_by(|a, b| b.elements.cmp(&a.elements).then_with(|| a.ty.cmp(&b.ty)));
+    weights
 }
 
 /// The ends of a long text: a decoder's names the field at the beginning, its ancestors, and the cause at the end.
@@ -87,9 +122,13 @@ fn ends(text: &str) -> String {
     format!("{} … {tail}", text.chars().take(END).collect::<String>())
 }
 
+/// The operator set of ONNX's own domain; 0 where the file uses other domains alone.
 fn opset(proto: &ModelProto) -> Result<i64, ModelError> {
-    let Some(import) = proto.opset_import.iter().find(|i| matches!(i.domain.as_str(), "" | "ai.onnx")) else {
-        return Err(ModelError::NotOnnx { reason: "it imports no operator set of ONNX's own domain".into() });
+    if proto.opset_import.is_empty() {
+        return Err(ModelError::NotOnnx { reason: "it imports no operator set".into() });
+    }
+    let Some(import) = proto.opset_import.iter().find(|i| is_onnx(&i.domain)) else {
+        return Ok(0);
     };
     if (MIN_OPSET..=MAX_OPSET).contains(&import.version) {
         Ok(import.version)

@@ -1,0 +1,118 @@
+//! Operators of our own: what tract lacks, and what it gets wrong.
+//!
+//! One file a family; each operator is a [`lowered::Wire`] that builds on tract's operators or on a
+//! [`kernel::Kernel`]. Nothing here may panic on what a model or a caller says: ranks and ranges are checked while
+//! wiring, indices while running.
+
+mod attention;
+mod kernel;
+mod linear;
+mod lowered;
+mod math;
+mod moves;
+mod quant;
+mod recurrent;
+mod reduce;
+
+use std::sync::OnceLock;
+
+use tract_onnx::Onnx;
+use tract_onnx::model::{OnnxOpRegister, ParsingContext};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_hir::infer::InferenceOp;
+use tract_onnx::tract_hir::internal::TractResult;
+
+pub(crate) use kernel::Kernel;
+pub(crate) use lowered::Refusal;
+use lowered::{Lowered, Refusal as Refused, Wire};
+
+/// The operators of ONNX's own domain that are made here, by name.
+const OWN: &[(&str, Wire)] = &[
+    ("Attention", attention::attention),
+    ("BitCast", math::bit_cast),
+    ("BitShift", math::bit_shift),
+    ("CausalConvWithState", linear::causal_conv),
+    ("Celu", math::celu),
+    ("CenterCropPad", moves::center_crop_pad),
+    ("Conv", math::half_in_single),
+    ("CumProd", math::cum_prod),
+    ("DFT", math::dft),
+    ("DequantizeLinear", quant::dequantize),
+    ("Det", math::det),
+    ("Div", math::div),
+    ("Dropout", math::dropout),
+    ("GRU", recurrent::recurrent),
+    ("Gemm", math::half_in_single),
+    ("LSTM", recurrent::recurrent),
+    ("LinearAttention", linear::linear_attention),
+    ("LogSoftmax", math::half_in_single),
+    ("MatMul", math::matmul),
+    ("OneHot", moves::one_hot),
+    ("PRelu", math::prelu),
+    ("Pad", moves::pad),
+    ("QLinearMatMul", quant::matmul),
+    ("QuantizeLinear", quant::quantize),
+    ("RNN", recurrent::recurrent),
+    ("ReduceMax", reduce::extreme),
+    ("ReduceMin", reduce::extreme),
+    ("ReverseSequence", moves::reverse_sequence),
+    ("Softmax", math::softmax),
+    ("SpaceToDepth", moves::space_to_depth),
+    ("SwiGLU", math::swiglu),
+    ("Swish", math::swish),
+    ("TensorScatter", linear::tensor_scatter),
+];
+
+/// Operators that broadcast by their attribute `axis` before operator set 7.
+const BROADCAST_BY_AXIS: &[&str] =
+    &["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"];
+
+/// tract's own reader of ONNX.
+fn stock() -> &'static Onnx {
+    static STOCK: OnceLock<Onnx> = OnceLock::new();
+    STOCK.get_or_init(tract_onnx::onnx)
+}
+
+/// The register of all operators: tract's, with our own in front.
+pub(crate) fn register() -> OnnxOpRegister {
+    let mut register = stock().op_register.clone();
+    for (name, _) in OWN {
+        register.insert(name, lower);
+    }
+    for name in BROADCAST_BY_AXIS {
+        register.insert(name, lower_binary);
+    }
+    register
+}
+
+fn lower_binary(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    if ctx.onnx_operator_set_version < 7 && node.attribute.iter().any(|a| a.name == "axis") {
+        return Ok((Lowered::of(ctx, node, math::broadcast_by_axis), vec![]));
+    }
+    match stock().op_register.0.get(&node.op_type).filter(|_| !is_own(&node.op_type)) {
+        Some(builder) => builder(ctx, node),
+        None => lower(ctx, node),
+    }
+}
+
+/// Whether ONNX's operator of this name is made here.
+pub(crate) fn is_own(name: &str) -> bool {
+    OWN.iter().any(|(own, _)| *own == name)
+}
+
+fn lower(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    // Before opset 11 what is padded is said by attributes, and tract's reader is all there is to it.
+    if node.op_type == "Pad"
+        && ctx.onnx_operator_set_version < 11
+        && let Some(builder) = stock().op_register.0.get(&node.op_type)
+    {
+        return builder(ctx, node);
+    }
+    match OWN.iter().find(|(name, _)| *name == node.op_type) {
+        Some((_, wire)) => Ok((Lowered::of(ctx, node, *wire), vec![])),
+        None => Err(Refused(format!("{} is not offered", node.op_type)).into()),
+    }
+}

@@ -1,0 +1,164 @@
+//! Quantisation: every integer type, scales by tensor, axis and block, divided as ONNX says and not multiplied by a
+//! rounded reciprocal, which would put ties on the other side.
+
+use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::tract_hir::internal::*;
+
+use super::kernel::{Kernel, f32s, i64s, strides, tensor};
+use super::lowered::Wirer;
+
+/// The type that attribute `name` says, if it says one.
+fn named_type(w: &Wirer<'_>, name: &str) -> TractResult<Option<DatumType>> {
+    match w.int(name, 0) {
+        0 => Ok(None),
+        raw => {
+            let dt = i32::try_from(raw).ok().and_then(|raw| DataType::try_from(raw).ok());
+            match dt.and_then(|dt| DatumType::try_from(dt).ok()).filter(DatumType::is_copy) {
+                Some(dt) => Ok(Some(dt)),
+                None => w.refuse(format!("`{name}` {raw} is not held")),
+            }
+        }
+    }
+}
+
+/// How scales lie over `x`: the axis, the length of a block, and how many scales an axis has; for one scale, none.
+fn layout(w: &Wirer<'_>, x: OutletId, scale: OutletId, zero: Option<OutletId>) -> TractResult<[i64; 3]> {
+    let (shape, scales) = (w.shape(x)?, w.shape(scale)?);
+    if let Some(zero) = zero
+        && w.shape(zero)?.iter().product::<usize>() != scales.iter().product::<usize>()
+    {
+        return w.refuse(format!("zero points of {:?} beside scales of {scales:?}", w.shape(zero)?));
+    }
+    if scales.iter().product::<usize>() == 1 {
+        return Ok([0, 0, 1]);
+    }
+    let axis = w.axis(w.int("axis", 1), shape.len())?;
+    let block = w.int("block_size", 0);
+    let fits = if block == 0 {
+        scales.as_slice() == [shape[axis]]
+    } else {
+        block > 0
+            && scales.len() == shape.len()
+            && scales
+                .iter()
+                .zip(&shape)
+                .enumerate()
+                .all(|(ix, (s, d))| *s == if ix == axis { d.div_ceil(block as usize) } else { *d })
+    };
+    if !fits {
+        return w.refuse(format!("scales of {scales:?} for axis {axis} of {shape:?}, blocks of {block}"));
+    }
+    Ok([axis as i64, block, if block == 0 { shape[axis] } else { scales[axis] } as i64])
+}
+
+/// The place of the scale of each element.
+fn scale_places(k: &Kernel, shape: &[usize]) -> impl Iterator<Item = usize> + use<> {
+    let (axis, block, count) = (k.int(0) as usize, k.int(1) as usize, k.int(2) as usize);
+    let (inner, length) = match (count, shape.get(axis)) {
+        (2.., Some(length)) => (strides(shape)[axis], *length),
+        _ => (1, 1),
+    };
+    let one = count <= 1;
+    (0..shape.iter().product::<usize>()).map(move |at| {
+        let along = at / inner % length;
+        match (one, block) {
+            (true, _) => 0,
+            (false, 0) => along,
+            (false, block) => (at / inner / length * count + along / block) * inner + at % inner,
+        }
+    })
+}
+
+/// QuantizeLinear.
+pub(super) fn quantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let (x, scale, zero) = (w.need(0)?, w.need(1)?, w.input(2));
+    let named = named_type(w, "output_dtype")?;
+    let dt = match zero {
+        Some(zero) => w.dt(zero)?,
+        None => named.unwrap_or(DatumType::U8),
+    };
+    if !dt.is_integer() || dt.size_of() > 4 || !w.dt(scale)?.is_float() {
+        return w.refuse(format!("to {dt:?} by {:?}", w.dt(scale)?));
+    }
+    let ints = layout(w, x, scale, zero)?;
+    let shape = w.shape(x)?;
+    let mut given = vec![x, scale];
+    given.extend(zero);
+    let scratch = 12 * shape.iter().product::<usize>();
+    w.kernel(
+        Kernel::new("QuantizeLinear", tvec![dt.fact(shape)], run_quantize).ints(ints).scratch(scratch),
+        &given,
+    )
+}
+
+fn run_quantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let (dt, shape) = (k.outputs[0].datum_type, inputs[0].shape());
+    let (x, scales) = (f32s(&inputs[0])?, f32s(&inputs[1])?);
+    let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
+    let bits = 8 * dt.size_of() as u32;
+    let (least, most) =
+        if dt.is_signed() { (-(1i64 << (bits - 1)), (1 << (bits - 1)) - 1) } else { (0, (1i64 << bits) - 1) };
+    let half = inputs[0].datum_type() == DatumType::F16;
+    let y: Vec<i64> = x
+        .into_iter()
+        .zip(scale_places(k, shape))
+        .map(|(x, place)| {
+            let quotient = x / scales[place];
+            let quotient = if half { f16::from_f32(quotient).to_f32() } else { quotient };
+            let rounded = quotient.round_ties_even() as i64;
+            rounded.saturating_add(zeros.as_ref().map_or(0, |z| z[place])).clamp(least, most)
+        })
+        .collect();
+    Ok(vec![tensor(dt, shape, &y)?])
+}
+
+/// DequantizeLinear. One constant scale of 8 bits is tract's, which may keep what follows quantised.
+pub(super) fn dequantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let (x, scale, zero) = (w.need(0)?, w.need(1)?, w.input(2));
+    let named = named_type(w, "output_dtype")?;
+    let dt = named.unwrap_or(w.dt(scale)?);
+    let constant = |x: OutletId| -> TractResult<bool> { Ok(w.fact(x)?.konst.is_some_and(|k| k.len() == 1)) };
+    let plain = matches!(w.dt(x)?, DatumType::U8 | DatumType::I8)
+        && dt == DatumType::F32
+        && w.dt(scale)? == dt
+        && constant(scale)?
+        && zero.map_or(Ok(w.dt(x)? == DatumType::U8), constant)?;
+    if plain {
+        return w.stock(w.node, &w.given());
+    }
+    if !w.dt(x)?.is_integer() || !dt.is_float() {
+        return w.refuse(format!("{:?} to {dt:?}", w.dt(x)?));
+    }
+    let ints = layout(w, x, scale, zero)?;
+    let shape = w.shape(x)?;
+    let mut given = vec![x, scale];
+    given.extend(zero);
+    let scratch = 12 * shape.iter().product::<usize>();
+    w.kernel(
+        Kernel::new("DequantizeLinear", tvec![dt.fact(shape)], run_dequantize).ints(ints).scratch(scratch),
+        &given,
+    )
+}
+
+fn run_dequantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let shape = inputs[0].shape();
+    let (x, scales) = (i64s(&inputs[0])?, f32s(&inputs[1])?);
+    let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
+    let y: Vec<f32> = x
+        .into_iter()
+        .zip(scale_places(k, shape))
+        .map(|(x, place)| x.wrapping_sub(zeros.as_ref().map_or(0, |z| z[place])) as f32 * scales[place])
+        .collect();
+    Ok(vec![tensor(k.outputs[0].datum_type, shape, &y)?])
+}
+
+/// QLinearMatMul, whose scales may be f16.
+pub(super) fn matmul(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let mut given = w.given();
+    for ix in [1, 4, 6] {
+        let scale = w.need(ix)?;
+        let Some(place) = given.get_mut(ix) else { return w.refuse("all eight inputs are expected") };
+        *place = w.cast(scale, DatumType::F32)?;
+    }
+    w.stock(w.node, &given)
+}
