@@ -213,7 +213,7 @@ impl<'a> Walk<'a> {
     fn tensor(&mut self, place: &str, proto: &mut tract_onnx::pb::TensorProto) -> Result<(), ModelError> {
         let size = tensor::check(place, proto, self.limits)?;
         self.parameters += size.elements;
-        *self.weights.entry(tensor.data_type).or_default() += size.elements;
+        *self.weights.entry(proto.data_type).or_default() += size.elements;
         self.tensor_bytes += size.bytes;
         Ok(())
     }
