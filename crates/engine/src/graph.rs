@@ -5,8 +5,10 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
+use crate::bound::Growth;
+use crate::check::admit;
 use crate::error::refused_or;
-use crate::plan::Plan;
+use crate::plan::{Output, Plan};
 use crate::{Checked, Description, InferError, InputError, Limits, ModelError, bound, check, ops, tensors};
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
@@ -19,9 +21,11 @@ const MAX_PLANS: usize = 4;
 /// that says a shape, axes or the like: each new value of it is planned.
 pub struct Graph {
     description: Description,
-    output_names: Vec<String>,
+    outputs: Vec<Output>,
     /// Inputs whose values are part of a plan.
     bound: Vec<usize>,
+    /// What those values make large.
+    growths: Vec<Growth>,
     source: Option<InferenceModel>,
     plans: Vec<Plan>,
 }
@@ -57,10 +61,15 @@ impl Graph {
     /// [`Graph::load`] for a file that has passed [`check()`].
     pub fn from_checked(checked: Checked, limits: &Limits) -> Result<Graph, ModelError> {
         let producer = checked.producer();
-        let Checked { proto, inputs, declared_outputs, operators, parameters, opset } = checked;
-        let output_names: Vec<String> = declared_outputs.iter().map(|(name, _)| name.clone()).collect();
+        let Checked { proto, inputs, declared_outputs, bfloats, operators, parameters, opset } = checked;
+        let outputs: Vec<Output> = declared_outputs
+            .iter()
+            .zip(bfloats)
+            .map(|((name, _), bfloat)| Output { name: name.clone(), bfloat })
+            .collect();
         let mut description = Description { inputs, outputs: vec![], operators, parameters, opset, producer };
         let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
+        let growths = proto.graph.as_ref().map_or(vec![], |graph| bound::growths(graph, &description.inputs));
         let source = decode(proto, &description)?;
         let smallest = description.inputs.iter().map(|i| i.smallest()).collect();
         let is_static = description.is_static() && bound.is_empty();
@@ -78,9 +87,9 @@ impl Graph {
             (Err(ModelError::Unsupported { place: "graph".into(), reason: why }), Some(source))
         };
         description.outputs = match (&plan, is_static) {
-            (Ok(plan), true) => plan.outputs(&output_names)?,
+            (Ok(plan), true) => plan.outputs(&outputs)?,
             (Ok(plan), false) => {
-                let mut planned = plan.outputs(&output_names)?;
+                let mut planned = plan.outputs(&outputs)?;
                 for (output, (_, declared)) in planned.iter_mut().zip(&declared_outputs) {
                     match declared {
                         Some(d) if d.dimensions.len() == output.dimensions.len() => {
@@ -96,7 +105,7 @@ impl Graph {
                 declared.ok_or_else(|| e.clone())?
             }
         };
-        Ok(Graph { description, output_names, bound, source, plans: plan.into_iter().collect() })
+        Ok(Graph { description, outputs, bound, growths, source, plans: plan.into_iter().collect() })
     }
 
     /// Inputs, outputs, operators.
@@ -146,7 +155,7 @@ impl Graph {
     ) -> Result<Vec<NamedTensor>, InferError> {
         let inputs = tensors::arrange(&self.description, inputs)?;
         let shapes: Vec<Vec<u32>> = inputs.iter().map(|t| t.dimensions.clone()).collect();
-        let values = self.values(&inputs)?;
+        let values = self.values(&inputs, limits)?;
         let at = match self.plans.iter().position(|p| p.shapes == shapes && p.values == values) {
             Some(at) => at,
             None => self.plan(shapes, values, limits)?,
@@ -156,13 +165,16 @@ impl Graph {
         let Some(plan) = self.plans.last_mut() else {
             return Err(InferError::Engine("the plan is gone".into()));
         };
-        let outputs = plan.run(&self.output_names, &inputs, limits)?;
+        let outputs = plan.run(&self.outputs, &inputs, limits)?;
         plan.has_run = true;
         Ok(outputs)
     }
 
-    /// The inputs that are part of a plan, small as they have to be.
-    fn values(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Tensor)>, InputError> {
+    /// The inputs that are part of a plan, small as they have to be, and not asking for more than there is.
+    fn values(&self, inputs: &[Tensor], limits: &Limits) -> Result<Vec<(usize, Tensor)>, InferError> {
+        for growth in &self.growths {
+            admit("what the inputs ask for", growth.elements(inputs), limits)?;
+        }
         let mut values = vec![];
         for ix in &self.bound {
             let (Some(tensor), Some(input)) = (inputs.get(*ix), self.description.inputs.get(*ix)) else {
@@ -170,11 +182,11 @@ impl Graph {
             };
             let elements = tensor.elements().unwrap_or(u64::MAX);
             if elements > bound::MOST_ELEMENTS {
-                return Err(InputError::Planned {
+                return Err(InferError::Input(InputError::Planned {
                     name: input.name.clone(),
                     most: bound::MOST_ELEMENTS,
                     got: elements,
-                });
+                }));
             }
             values.push((*ix, tensor.clone()));
         }

@@ -19,11 +19,7 @@ pub(super) fn server_metadata() -> ServerMetadata {
         engine: ic_nn_engine::ENGINE.into(),
         specification: "wasi:nn@0.2.0-rc-2024-10-28".into(),
         encodings: vec![format!("onnx (opset {} to {})", ic_nn_engine::MIN_OPSET, ic_nn_engine::MAX_OPSET)],
-        tensor_types: TensorType::ALL
-            .iter()
-            .filter(|t| **t != TensorType::BF16)
-            .map(|t| t.label().into())
-            .collect(),
+        tensor_types: TensorType::ALL.iter().map(|t| t.label().into()).collect(),
         limits: Limits {
             max_chunk_bytes: MAX_CHUNK_BYTES,
             max_model_bytes: settings.max_model_bytes,

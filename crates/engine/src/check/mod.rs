@@ -4,6 +4,7 @@
 //! tensors whose data are not what their dimensions say, data in other files, operators that are not offered,
 //! sizes that would not fit. Cost: one pass over the protobuf; no tensor is copied.
 
+mod bfloat;
 mod graph;
 mod tensor;
 
@@ -29,6 +30,8 @@ pub struct Checked {
     pub(crate) proto: ModelProto,
     pub(crate) inputs: Vec<InputDescription>,
     pub(crate) declared_outputs: Vec<(String, Option<TensorDescription>)>,
+    /// Which outputs leave as bfloat16.
+    pub(crate) bfloats: Vec<bool>,
     pub(crate) operators: Vec<OperatorCount>,
     pub(crate) parameters: u64,
     pub(crate) opset: i64,
@@ -65,10 +68,13 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
     let main =
         proto.graph.as_mut().ok_or_else(|| ModelError::NotOnnx { reason: "it holds no graph".into() })?;
     let (inputs, declared_outputs) = walk.main(main)?;
+    let bfloats = main.output.iter().map(bfloat::declares).collect();
+    bfloat::retype(main);
     admit("loading the model", Limits::load_peak(file_bytes, walk.tensor_bytes), limits)?;
     Ok(Checked {
         inputs,
         declared_outputs,
+        bfloats,
         operators: census(&walk.operators),
         parameters: walk.parameters,
         opset,
