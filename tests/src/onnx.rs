@@ -70,6 +70,7 @@ pub mod element {
     pub const UINT32: i64 = 12;
     pub const UINT64: i64 = 13;
     pub const BFLOAT16: i64 = 16;
+    pub const FLOAT8E5M2: i64 = 19;
 }
 
 /// One axis of a declared shape.

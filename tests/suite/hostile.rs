@@ -93,15 +93,15 @@ fn broken() -> Vec<Case> {
             &["`x`", "STRING"],
         ),
         case(
-            "a bfloat16 input",
+            "an input of floats of 8 bits",
             Model {
-                inputs: vec![value("x", element::BFLOAT16, &[Dim::Is(2)])],
+                inputs: vec![value("x", element::FLOAT8E5M2, &[Dim::Is(2)])],
                 nodes: vec![relu()],
                 ..base()
             }
             .finish(),
             ErrorCode::UnsupportedOperation,
-            &["`x`", "BFLOAT16"],
+            &["`x`", "FLOAT8E5M2"],
         ),
         case(
             "a rank that is not told",

@@ -81,11 +81,12 @@ pub(crate) async fn infer(
     let mut inputs = Inputs::Named(inputs);
     let mut safe = false;
     if state::residents(|r| r.has(&version.sha256)) {
+        let heap = state::limits();
         (inputs, safe) = models::resident(version, |r| {
             let Inputs::Named(named) = inputs else {
                 return Err(Error::new(ErrorCode::RuntimeError, "the inputs are arranged already"));
             };
-            let arranged = r.graph.arrange(named)?;
+            let arranged = r.graph.arrange(named, &heap)?;
             let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed);
             Ok((Inputs::Arranged(arranged), safe))
         })?;
@@ -108,7 +109,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
     let heap = state::limits();
     models::resident(version, |r| {
         let inputs = match inputs {
-            Inputs::Named(inputs) => r.graph.arrange(inputs)?,
+            Inputs::Named(inputs) => r.graph.arrange(inputs, &heap)?,
             Inputs::Arranged(inputs) => inputs,
         };
         let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
@@ -144,7 +145,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
             shapes,
             plan_instructions: if planned { 0 } else { middle - start },
             run_instructions: end - middle,
-            fixed: r.graph.planned(&inputs).is_some_and(|p| p.fixed),
+            fixed: r.graph.planned(&inputs).is_some_and(|p| p.fixed && !p.bound),
         };
         Ok(Ran { outputs, inputs_hash, facts, cached: false })
     })

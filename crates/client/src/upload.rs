@@ -57,7 +57,8 @@ impl<T: Transport> Client<T> {
         progress: &mut dyn FnMut(UploadEvent),
     ) -> Result<ModelVersion, ClientError> {
         let sha256 = Sha256::digest(bytes).to_vec();
-        let spec = UploadSpec { name: name.to_owned(), bytes: bytes.len() as u64, sha256, chunk_bytes: None };
+        let spec =
+            UploadSpec { name: name.to_owned(), bytes: bytes.len() as u64, sha256, ..Default::default() };
         let mut status = self.repeated(progress, || self.upload_begin(&spec))?;
         Layout::of(&status, &spec)?;
         progress(UploadEvent::Begun { upload: status.upload, held: held(&status) });

@@ -5,8 +5,10 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
+use crate::bound::Growth;
+use crate::check::admit;
 use crate::error::refused_or;
-use crate::plan::Plan;
+use crate::plan::{Output, Plan};
 use crate::{
     Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, ops, tensors,
 };
@@ -21,9 +23,11 @@ const MAX_PLANS: usize = 4;
 /// that says a shape, axes or the like: each new value of it is planned.
 pub struct Graph {
     description: Description,
-    output_names: Vec<String>,
+    outputs: Vec<Output>,
     /// Inputs whose values are part of a plan.
     bound: Vec<usize>,
+    /// What those values make large.
+    growths: Vec<Growth>,
     source: Option<InferenceModel>,
     plans: Vec<Plan>,
 }
@@ -110,13 +114,18 @@ impl Graph {
             proto,
             inputs,
             declared_outputs,
+            bfloats,
             operators,
             quantised_operators,
             parameters,
             weights,
             opset,
         } = checked;
-        let output_names: Vec<String> = declared_outputs.iter().map(|(name, _)| name.clone()).collect();
+        let outputs: Vec<Output> = declared_outputs
+            .iter()
+            .zip(bfloats)
+            .map(|((name, _), bfloat)| Output { name: name.clone(), bfloat })
+            .collect();
         let mut description = Description {
             inputs,
             outputs: vec![],
@@ -128,6 +137,7 @@ impl Graph {
             producer,
         };
         let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
+        let growths = proto.graph.as_ref().map_or(vec![], |graph| bound::growths(graph, &description.inputs));
         let source = decode(proto, &description)?;
         let smallest = description.inputs.iter().map(|i| i.smallest()).collect();
         let is_static = description.is_static() && bound.is_empty();
@@ -145,9 +155,9 @@ impl Graph {
             (Err(ModelError::Unsupported { place: "graph".into(), reason: why }), Some(source))
         };
         description.outputs = match (&plan, is_static) {
-            (Ok(plan), true) => plan.outputs(&output_names)?,
+            (Ok(plan), true) => plan.outputs(&outputs)?,
             (Ok(plan), false) => {
-                let mut planned = plan.outputs(&output_names)?;
+                let mut planned = plan.outputs(&outputs)?;
                 for (output, (_, declared)) in planned.iter_mut().zip(&declared_outputs) {
                     match declared {
                         Some(d) if d.dimensions.len() == output.dimensions.len() => {
@@ -164,7 +174,7 @@ impl Graph {
                 declared.ok_or_else(|| e.clone())?
             }
         };
-        Ok(Graph { description, output_names, bound, source, plans: plan.into_iter().collect() })
+        Ok(Graph { description, outputs, bound, growths, source, plans: plan.into_iter().collect() })
     }
 
     /// Inputs, outputs, operators.
@@ -182,9 +192,9 @@ impl Graph {
     ///
     /// # Errors
     /// The first thing that does not fit.
-    pub fn arrange(&self, inputs: Vec<NamedTensor>) -> Result<Arranged, InputError> {
+    pub fn arrange(&self, inputs: Vec<NamedTensor>, limits: &Limits) -> Result<Arranged, InferError> {
         let tensors = tensors::arrange(&self.description, inputs)?;
-        let values = self.values(&tensors)?;
+        let values = self.values(&tensors, limits)?;
         Ok(Arranged { tensors, values })
     }
 
@@ -201,7 +211,7 @@ impl Graph {
             let bytes = dimensions.iter().map(|&d| d as usize).product::<usize>() * i.ty.size();
             (i.name.clone(), Tensor { dimensions, ty: i.ty, data: vec![0; bytes] })
         });
-        let inputs = match self.arrange(zeros.collect()) {
+        let inputs = match self.arrange(zeros.collect(), limits) {
             Ok(inputs) => inputs,
             Err(e) => return Trial::Refused(e.to_string()),
         };
@@ -223,12 +233,15 @@ impl Graph {
         inputs: Vec<NamedTensor>,
         limits: &Limits,
     ) -> Result<Vec<NamedTensor>, InferError> {
-        let inputs = self.arrange(inputs)?;
+        let inputs = self.arrange(inputs, limits)?;
         self.run(&inputs, limits)
     }
 
-    /// The inputs that are part of a plan, small as they have to be.
-    fn values(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Tensor)>, InputError> {
+    /// The inputs that are part of a plan, small as they have to be, and not asking for more than there is.
+    fn values(&self, inputs: &[Tensor], limits: &Limits) -> Result<Vec<(usize, Tensor)>, InferError> {
+        for growth in &self.growths {
+            admit("what the inputs ask for", growth.elements(inputs), limits)?;
+        }
         let mut values = vec![];
         for ix in &self.bound {
             let (Some(tensor), Some(input)) = (inputs.get(*ix), self.description.inputs.get(*ix)) else {
@@ -236,11 +249,11 @@ impl Graph {
             };
             let elements = tensor.elements().unwrap_or(u64::MAX);
             if elements > bound::MOST_ELEMENTS {
-                return Err(InputError::Planned {
+                return Err(InferError::Input(InputError::Planned {
                     name: input.name.clone(),
                     most: bound::MOST_ELEMENTS,
                     got: elements,
-                });
+                }));
             }
             values.push((*ix, tensor.clone()));
         }
@@ -278,7 +291,7 @@ impl Graph {
         let Some(plan) = self.plans.last_mut() else {
             return Err(InferError::Engine("the plan is gone".into()));
         };
-        let outputs = plan.run(&self.output_names, &inputs.tensors, limits)?;
+        let outputs = plan.run(&self.outputs, &inputs.tensors, limits)?;
         plan.has_run = true;
         Ok(outputs)
     }

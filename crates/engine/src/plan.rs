@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription};
+use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription, TensorType};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::plan::SimpleState;
@@ -14,6 +14,14 @@ use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
 use crate::ops::Kernel;
 use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
+
+/// An output of a graph, whatever the shapes.
+pub(crate) struct Output {
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it leaves as bfloat16.
+    pub(crate) bfloat: bool,
+}
 
 /// An optimised graph for `shapes`.
 pub(crate) struct Plan {
@@ -69,12 +77,14 @@ impl Plan {
     }
 
     /// Types and shapes of the outputs; null where the length depends on values.
-    pub(crate) fn outputs(&self, names: &[String]) -> Result<Vec<TensorDescription>, ModelError> {
+    pub(crate) fn outputs(&self, outputs: &[Output]) -> Result<Vec<TensorDescription>, ModelError> {
         let model = self.runnable.model();
-        let mut outputs = vec![];
-        for (ix, name) in names.iter().enumerate() {
+        let mut described = vec![];
+        for (ix, Output { name, bfloat }) in outputs.iter().enumerate() {
             let fact = model.output_fact(ix).map_err(|e| ModelError::Engine(one_line(&e)))?;
-            let Some(ty) = element::from_tract(fact.datum_type) else {
+            let ty = element::from_tract(fact.datum_type);
+            let Some(ty) = ty.map(|ty| if *bfloat && ty == TensorType::FP32 { TensorType::BF16 } else { ty })
+            else {
                 return Err(ModelError::Unsupported {
                     place: format!("output `{name}`"),
                     reason: format!("element type {:?} cannot leave the engine", fact.datum_type),
@@ -83,15 +93,15 @@ impl Plan {
             let dimensions =
                 fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect();
             let symbols = vec![None; fact.rank()];
-            outputs.push(TensorDescription { name: name.clone(), ty, dimensions, symbols });
+            described.push(TensorDescription { name: name.clone(), ty, dimensions, symbols });
         }
-        Ok(outputs)
+        Ok(described)
     }
 
     /// Runs the plan on arranged inputs of its shapes.
     pub(crate) fn run(
         &self,
-        names: &[String],
+        outputs: &[Output],
         inputs: &[Wire],
         limits: &Limits,
     ) -> Result<Vec<NamedTensor>, InferError> {
@@ -117,14 +127,16 @@ impl Plan {
                 None => node.op.eval(ctx, operands),
             }
         });
-        let outputs = match (refused, ran) {
+        let values = match (refused, ran) {
             (Some(e), _) => return Err(e),
             (None, ran) => ran.map_err(engine)?,
         };
-        names
+        outputs
             .iter()
-            .zip(outputs)
-            .map(|(name, value)| Ok((name.clone(), tensors::to_wire(name, value)?)))
+            .zip(values)
+            .map(|(Output { name, bfloat }, value)| {
+                Ok((name.clone(), tensors::to_wire(name, value, *bfloat)?))
+            })
             .collect()
     }
 }

@@ -180,19 +180,24 @@ pub fn check_part(
 
 /// A checked tensor in the engine's form. Cost: one copy.
 pub(crate) fn to_engine(tensor: &Wire) -> Result<TValue, InferError> {
-    let dt = element::to_tract(tensor.ty)
-        .ok_or_else(|| InferError::Engine(format!("{} is not held", tensor.ty)))?;
     let dimensions: Vec<usize> = tensor.dimensions.iter().map(|&d| d as usize).collect();
-    let mut value =
-        Tensor::zero_dt(dt, &dimensions).map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
-    value.as_bytes_mut().copy_from_slice(&tensor.data);
+    let mut value = Tensor::zero_dt(element::to_tract(tensor.ty), &dimensions)
+        .map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
+    if tensor.ty == TensorType::BF16 {
+        let wide = value.as_bytes_mut().as_chunks_mut().0.iter_mut();
+        for (wide, narrow) in wide.zip(tensor.data.as_chunks().0) {
+            *wide = element::from_bfloat_bits(u16::from_le_bytes(*narrow)).to_le_bytes();
+        }
+    } else {
+        value.as_bytes_mut().copy_from_slice(&tensor.data);
+    }
     Ok(value.into_tvalue())
 }
 
-/// An output in the wire's form. Cost: one copy.
-pub(crate) fn to_wire(name: &str, value: TValue) -> Result<Wire, InferError> {
+/// An output in the wire's form, as bfloat16 where the graph says so. Cost: one copy.
+pub(crate) fn to_wire(name: &str, value: TValue, bfloat: bool) -> Result<Wire, InferError> {
     let fail = |reason: String| InferError::Engine(format!("output `{name}`: {reason}"));
-    let Some(ty) = element::from_tract(value.datum_type()) else {
+    let Some(mut ty) = element::from_tract(value.datum_type()) else {
         return Err(fail(format!("type {:?} cannot leave the engine", value.datum_type())));
     };
     let dimensions = value
@@ -210,5 +215,13 @@ pub(crate) fn to_wire(name: &str, value: TValue) -> Result<Wire, InferError> {
     if !value.is_plain_ram() {
         return Err(fail("it is held in the engine's own layout".into()));
     }
-    Ok(Wire { dimensions, ty, data: value.as_bytes().to_vec() })
+    let data = value.as_bytes();
+    let data = if bfloat && ty == TensorType::FP32 {
+        ty = TensorType::BF16;
+        let values = data.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b));
+        values.flat_map(|x| element::bfloat_bits(x).to_le_bytes()).collect()
+    } else {
+        data.to_vec()
+    };
+    Ok(Wire { dimensions, ty, data })
 }

@@ -48,8 +48,9 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
     let limits = limits(&version, &parameters)?;
     refuse_what_cannot_load(&version)?;
     let load_instructions = models::make_resident(&version)?;
+    let heap = state::limits();
     let inputs = models::resident(&version, |r| {
-        let inputs = r.graph.arrange(inputs)?;
+        let inputs = r.graph.arrange(inputs, &heap)?;
         refuse_what_is_not_known(&version, r, &inputs, load_instructions)?;
         Ok(inputs)
     })?;
@@ -182,7 +183,9 @@ fn refuse_what_is_not_known(
             shapes.join(", ")
         ));
     };
-    if !fixed {
+    // With just these values a graph whose shapes depend on them may have run here.
+    let same = resident.graph.planned(inputs).is_some_and(|p| p.has_run && p.fixed);
+    if !fixed && !same {
         return unsupported(format!(
             "in {model} shapes depend on values, so what a query would take is not known before; call `infer`, an update"
         ));

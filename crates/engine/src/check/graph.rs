@@ -6,7 +6,7 @@ use ic_nn_types::TensorDescription;
 use tract_onnx::pb::tensor_shape_proto::dimension::Value as DimValue;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type_proto};
 
-use super::{MAX_NAME_BYTES, MAX_NODES, admit, malformed, tensor};
+use super::{MAX_NAME_BYTES, MAX_NODES, admit, bfloat, malformed, tensor};
 use crate::description::{Dimension, InputDescription};
 use crate::operators::{self, Operators};
 use crate::{Limits, ModelError, element};
@@ -31,6 +31,8 @@ pub(super) struct Walk<'a> {
     nodes: usize,
     /// Every name that can be read where the walk stands: the graph's own and those of the graphs around it.
     scope: HashSet<String>,
+    /// Names of values that hold bfloat16, as far as the walk has come.
+    bfloats: HashSet<String>,
 }
 
 impl<'a> Walk<'a> {
@@ -47,6 +49,7 @@ impl<'a> Walk<'a> {
             refused: BTreeSet::new(),
             nodes: 0,
             scope: HashSet::new(),
+            bfloats: HashSet::new(),
         }
     }
 
@@ -98,6 +101,9 @@ impl<'a> Walk<'a> {
         let mut own: HashSet<&str> = HashSet::new();
         for input in &graph.input {
             check_name("input", &input.name)?;
+            if bfloat::declares(input) {
+                self.bfloats.insert(input.name.clone());
+            }
             if !own.insert(&input.name) {
                 return Err(malformed(format!("input `{}`", input.name), "it is declared twice"));
             }
@@ -107,6 +113,9 @@ impl<'a> Walk<'a> {
         for initialiser in &mut graph.initializer {
             let place = format!("initializer `{}`", initialiser.name);
             check_name("initializer", &initialiser.name)?;
+            if bfloat::is(initialiser) {
+                self.bfloats.insert(initialiser.name.clone());
+            }
             self.tensor(&place, initialiser)?;
             if let Some(values) = tensor::small_integers(initialiser) {
                 constants.insert(initialiser.name.clone(), values);
@@ -174,6 +183,10 @@ impl<'a> Walk<'a> {
             return Err(malformed(place, "its operator set is not imported"));
         }
         *self.operators.entry(operators::display_name(node)).or_default() += 1;
+        if node.op_type == "BitCast" && node.input.iter().any(|i| self.bfloats.contains(i)) {
+            return Err(ModelError::Unsupported { place, reason: "bits of bfloat16 are not held".into() });
+        }
+        let constant = node.attribute.iter().any(|a| a.t.as_ref().is_some_and(bfloat::is));
         let mut seen = HashSet::new();
         for attribute in &mut node.attribute {
             if !seen.insert(attribute.name.clone()) {
@@ -187,6 +200,7 @@ impl<'a> Walk<'a> {
                 constants.insert(output.clone(), values);
             }
         }
+        bfloat::follow(node, constant, &mut self.bfloats);
         Ok(())
     }
 

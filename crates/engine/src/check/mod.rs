@@ -4,6 +4,7 @@
 //! tensors whose data are not what their dimensions say, data in other files, operators that are not offered,
 //! sizes that would not fit. Cost: one pass over the protobuf; no tensor is copied.
 
+mod bfloat;
 mod external;
 mod graph;
 mod tensor;
@@ -30,6 +31,8 @@ pub struct Checked {
     pub(crate) proto: ModelProto,
     pub(crate) inputs: Vec<InputDescription>,
     pub(crate) declared_outputs: Vec<(String, Option<TensorDescription>)>,
+    /// Which outputs leave as bfloat16.
+    pub(crate) bfloats: Vec<bool>,
     pub(crate) operators: Vec<OperatorCount>,
     pub(crate) quantised_operators: u32,
     pub(crate) parameters: u64,
@@ -80,10 +83,13 @@ pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Resul
     let main =
         proto.graph.as_mut().ok_or_else(|| ModelError::NotOnnx { reason: "it holds no graph".into() })?;
     let (inputs, declared_outputs) = walk.main(main)?;
+    let bfloats = main.output.iter().map(bfloat::declares).collect();
+    bfloat::retype(main);
     admit("loading the model", Limits::load_peak(file_bytes, walk.tensor_bytes), limits)?;
     Ok(Checked {
         inputs,
         declared_outputs,
+        bfloats,
         operators: census(&walk.operators),
         quantised_operators: quantised(&walk.operators),
         parameters: walk.parameters,

@@ -3,7 +3,7 @@
 use tract_onnx::pb::TensorProto;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 
-use super::{admit, malformed};
+use super::{admit, bfloat, malformed};
 use crate::{Limits, ModelError, element};
 
 /// Elements and bytes of a tensor that passed.
@@ -12,8 +12,19 @@ pub(super) struct Size {
     pub(super) bytes: u64,
 }
 
-/// Checks `tensor`, and rewrites typed data that tract would look for in another field (U32, U64) as raw bytes.
+/// Checks `tensor`, and rewrites typed data that tract would look for in another field (U32, U64) as raw bytes, and
+/// bfloat16 as f32.
 pub(super) fn check(place: &str, tensor: &mut TensorProto, limits: &Limits) -> Result<Size, ModelError> {
+    let mut size = checked(place, tensor, limits)?;
+    if bfloat::is(tensor) {
+        size.bytes *= 2;
+        admit(place, size.bytes, limits)?;
+        bfloat::widen(tensor);
+    }
+    Ok(size)
+}
+
+fn checked(place: &str, tensor: &mut TensorProto, limits: &Limits) -> Result<Size, ModelError> {
     if tensor.data_location == Some(DataLocation::External as i32) || !tensor.external_data.is_empty() {
         let location =
             tensor.external_data.iter().find(|e| e.key == "location").map_or("?", |e| e.value.as_str());

@@ -35,6 +35,9 @@ pub(super) fn linear_attention(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>>
         return w.refuse(format!("{q_heads} and {kv_heads} heads of query {qs:?}, key {ks:?}, value {vs:?}"));
     }
     let (d_k, d_v) = (q_width / q_heads, v_width / kv_heads);
+    if d_k == 0 || d_v == 0 {
+        return w.refuse("heads without channels");
+    }
     let rule = w.text("update_rule", "gated_delta");
     let (gated, delta) = match rule.as_str() {
         "linear" => (false, false),

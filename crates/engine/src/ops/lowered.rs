@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tract_onnx::model::{ParsingContext, optional_inputs, optional_outputs};
 use tract_onnx::pb::{AttributeProto, NodeProto};
-use tract_onnx::tract_core::ops::array::MultiBroadcastTo;
+use tract_onnx::tract_core::ops::array::{FiniteReshape, MultiBroadcastTo};
 use tract_onnx::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::change_axes::wire_rank_broadcast;
@@ -142,7 +142,18 @@ impl InferenceOp for Lowered {
             && let Ok(made) = self.wire("inferred", &mut model, &given)
         {
             for (told, made) in told.iter_mut().zip(made) {
-                *told = told.unify(&InferenceFact::from(model.outlet_fact(made)?))?;
+                let fact = model.outlet_fact(made)?;
+                // A symbol of this model's would not outlive it.
+                let dims = fact.shape.iter().map(|d| match d.to_i64() {
+                    Ok(_) => DimFact::from(d.clone()),
+                    Err(_) => DimFact::default(),
+                });
+                let mut known =
+                    InferenceFact::dt_shape(fact.datum_type, ShapeFactoid::closed(dims.collect()));
+                if let Some(value) = &fact.konst {
+                    known.value = value.clone().into();
+                }
+                *told = told.unify(&known)?;
             }
         }
         let inputs = inputs.into_iter().cloned().collect();
@@ -382,6 +393,9 @@ impl Wirer<'_> {
         }
         if from.iter().product::<usize>() != to.iter().product::<usize>() {
             return self.refuse(format!("{from:?} cannot become {to:?}"));
+        }
+        if from.contains(&0) {
+            return self.op(FiniteReshape::new(to.into()), &[x]);
         }
         let dims = |shape: &[usize]| shape.iter().map(|d| d.to_dim()).collect();
         self.op(AxisOp::Reshape(0, dims(&from), dims(to)), &[x])

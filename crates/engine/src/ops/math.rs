@@ -7,8 +7,9 @@ use tract_onnx::tract_core::ops::math::{Add, Div, Max, Min, Mul, Sub, exp};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, sigmoid};
 use tract_onnx::tract_hir::internal::*;
 
-use super::kernel::{Kernel, f64s, i64s, strides, tensor};
+use super::kernel::{Kernel, f32s, f64s, i64s, strides, tensor};
 use super::lowered::Wirer;
+use crate::element::{bfloat_bits, from_bfloat_bits};
 
 /// Softmax, MatMul and the like on f16: in f32, which is as exact as ONNX's and quicker where f16 is emulated.
 pub(super) fn half_in_single(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
@@ -171,6 +172,20 @@ pub(super) fn dropout(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let kept = w.konst(tensor0(true))?;
     let mask = if w.gives(1) { w.broadcast(kept, &shape)? } else { kept };
     Ok(tvec![x, mask])
+}
+
+/// Cast to bfloat16: f32 that a bfloat16 can hold.
+pub(super) fn to_bfloat(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let x = w.need(0)?;
+    let shape = w.shape(x)?;
+    let x = w.cast(x, DatumType::F32)?;
+    w.kernel(Kernel::new("Cast", tvec![DatumType::F32.fact(shape)], run_to_bfloat), &[x])
+}
+
+fn run_to_bfloat(_: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let rounded = |x: f32| from_bfloat_bits(bfloat_bits(x));
+    let x: Vec<f32> = f32s(&inputs[0])?.into_iter().map(rounded).collect();
+    Ok(vec![tensor(DatumType::F32, inputs[0].shape(), &x)?])
 }
 
 /// BitShift. Counts below 0 or beyond the width shift everything out.

@@ -13,12 +13,14 @@ mod moves;
 mod quant;
 mod recurrent;
 mod reduce;
+mod spatial;
 
 use std::sync::OnceLock;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
 use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
@@ -28,15 +30,19 @@ use lowered::{Lowered, Refusal as Refused, Wire};
 
 /// The operators of ONNX's own domain that are made here, by name.
 const OWN: &[(&str, Wire)] = &[
+    ("AffineGrid", spatial::affine_grid),
     ("Attention", attention::attention),
     ("BitCast", math::bit_cast),
     ("BitShift", math::bit_shift),
     ("CausalConvWithState", linear::causal_conv),
     ("Celu", math::celu),
     ("CenterCropPad", moves::center_crop_pad),
+    ("Col2Im", spatial::col2im),
+    ("Compress", moves::compress),
     ("Conv", math::half_in_single),
     ("CumProd", math::cum_prod),
     ("DFT", math::dft),
+    ("DeformConv", spatial::deform_conv),
     ("DequantizeLinear", quant::dequantize),
     ("Det", math::det),
     ("Div", math::div),
@@ -46,8 +52,12 @@ const OWN: &[(&str, Wire)] = &[
     ("LSTM", recurrent::recurrent),
     ("LinearAttention", linear::linear_attention),
     ("LogSoftmax", math::half_in_single),
+    ("LpPool", spatial::lp_pool),
     ("MatMul", math::matmul),
+    ("MaxUnpool", spatial::max_unpool),
     ("OneHot", moves::one_hot),
+    ("OptionalGetElement", moves::get_element),
+    ("OptionalHasElement", moves::has_element),
     ("PRelu", math::prelu),
     ("Pad", moves::pad),
     ("QLinearMatMul", quant::matmul),
@@ -56,11 +66,13 @@ const OWN: &[(&str, Wire)] = &[
     ("ReduceMax", reduce::extreme),
     ("ReduceMin", reduce::extreme),
     ("ReverseSequence", moves::reverse_sequence),
+    ("RoiAlign", spatial::roi_align),
     ("Softmax", math::softmax),
     ("SpaceToDepth", moves::space_to_depth),
     ("SwiGLU", math::swiglu),
     ("Swish", math::swish),
     ("TensorScatter", linear::tensor_scatter),
+    ("Upsample", spatial::upsample),
 ];
 
 /// Operators that broadcast by their attribute `axis` before operator set 7.
@@ -79,10 +91,24 @@ pub(crate) fn register() -> OnnxOpRegister {
     for (name, _) in OWN {
         register.insert(name, lower);
     }
+    register.insert("Cast", lower_cast);
     for name in BROADCAST_BY_AXIS {
         register.insert(name, lower_binary);
     }
     register
+}
+
+fn lower_cast(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let bfloat = DataType::Bfloat16 as i64;
+    match stock().op_register.0.get("Cast") {
+        Some(builder) if !node.attribute.iter().any(|a| a.name == "to" && a.i == bfloat) => {
+            builder(ctx, node)
+        }
+        _ => Ok((Lowered::of(ctx, node, math::to_bfloat), vec![])),
+    }
 }
 
 fn lower_binary(

@@ -1,5 +1,6 @@
 //! Operators that move elements and compute nothing.
 
+use tract_onnx::tract_core::ops::array::Gather;
 use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Kernel, Places, i64s, picked, strides, volume};
@@ -178,4 +179,36 @@ fn run_one_hot(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
         Some(usize::from(index == class as i64))
     });
     Ok(vec![picked(&inputs[1], &to, places)?])
+}
+
+/// Compress, by a condition that is known beforehand.
+pub(super) fn compress(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let (x, condition) = (w.need(0)?, w.need(1)?);
+    let condition = w.integers(condition, "condition")?;
+    let kept: Vec<i64> =
+        condition.iter().enumerate().filter(|(_, c)| **c != 0).map(|(ix, _)| ix as i64).collect();
+    let shape = w.shape(x)?;
+    let (x, axis, length) = if w.has("axis") {
+        let axis = w.axis(w.int("axis", 0), shape.len())?;
+        (x, axis, shape[axis])
+    } else {
+        let length = shape.iter().product();
+        (w.reshape(x, &[length])?, 0, length)
+    };
+    if kept.last().is_some_and(|last| *last >= length as i64) {
+        return w.refuse(format!("a condition of {} on an axis of {length}", condition.len()));
+    }
+    let kept = w.konst(tensor1(&kept))?;
+    Ok(tvec![w.op(Gather::new(axis), &[x, kept])?])
+}
+
+/// OptionalHasElement of a tensor, which is one, or of nothing.
+pub(super) fn has_element(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let there = w.input(0).is_some();
+    Ok(tvec![w.konst(tensor0(there))?])
+}
+
+/// OptionalGetElement of a tensor.
+pub(super) fn get_element(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    Ok(tvec![w.need(0)?])
 }
