@@ -72,7 +72,7 @@ pub struct Description {
     pub operators: Vec<OperatorCount>,
     /// Elements of all constant tensors.
     pub parameters: u64,
-    /// Operator set of the default domain.
+    /// Operator set of the default domain; 0 where no operator is of it.
     pub opset: i64,
     /// Who wrote the file, name and version.
     pub producer: String,

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use ic_nn_types::{OperatorCount, TensorDescription};
 use prost::Message;
-use tract_onnx::pb::ModelProto;
+use tract_onnx::pb::{ModelProto, NodeProto};
 
 use crate::description::InputDescription;
 use crate::operators::{MAX_OPSET, MIN_OPSET};
@@ -87,8 +87,17 @@ fn ends(text: &str) -> String {
     format!("{} … {tail}", text.chars().take(END).collect::<String>())
 }
 
+/// The operator set of ONNX's own domain, 0 where the model has no node of it.
 fn opset(proto: &ModelProto) -> Result<i64, ModelError> {
-    let Some(import) = proto.opset_import.iter().find(|i| matches!(i.domain.as_str(), "" | "ai.onnx")) else {
+    let own = |domain: &str| matches!(domain, "" | "ai.onnx");
+    let Some(import) = proto.opset_import.iter().find(|i| own(&i.domain)) else {
+        // XGBoost's converter writes one node of ai.onnx.ml and imports that domain alone.
+        let needless = |n: &NodeProto| {
+            !own(&n.domain) && n.attribute.iter().all(|a| a.g.is_none() && a.graphs.is_empty())
+        };
+        if !proto.opset_import.is_empty() && proto.graph.iter().flat_map(|g| &g.node).all(needless) {
+            return Ok(0);
+        }
         return Err(ModelError::NotOnnx { reason: "it imports no operator set of ONNX's own domain".into() });
     };
     if (MIN_OPSET..=MAX_OPSET).contains(&import.version) {
