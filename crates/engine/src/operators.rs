@@ -47,6 +47,8 @@ pub(crate) fn refusal(node: &NodeProto) -> String {
     let name = display_name(node);
     if RANDOM.contains(&node.op_type.as_str()) {
         format!("{name} (draws random numbers; pass them as an input)")
+    } else if node.op_type == "ZipMap" {
+        format!("{name} (makes maps of tensors; convert with zipmap=False)")
     } else {
         name
     }
