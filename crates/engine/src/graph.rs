@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::infer::InferenceModel;
 
 use crate::error::one_line;
 use crate::plan::Plan;
-use crate::{Checked, Description, InferError, Limits, ModelError, check, tensors};
+use crate::{Checked, Description, InferError, Limits, ModelError, check, operators, tensors};
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
 const MAX_PLANS: usize = 4;
@@ -155,7 +155,7 @@ impl Graph {
 
 fn decode(proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
     let engine = |e: TractError| ModelError::Engine(one_line(&e));
-    let mut onnx = tract_onnx::onnx();
+    let mut onnx = operators::reader();
     // What exporters write about intermediate values contradicts the graph often enough, and is never needed.
     onnx.ignore_value_info = true;
     let mut model = onnx.model_for_proto_model(&proto).map_err(engine)?;

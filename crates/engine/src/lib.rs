@@ -13,6 +13,7 @@ mod error;
 mod graph;
 mod guard;
 mod limits;
+mod ml;
 mod operators;
 mod plan;
 mod tensors;

@@ -1,9 +1,12 @@
-//! Which operators are served: what tract registers, less those that need randomness.
+//! Which operators are served: what tract registers and [`ml`] adds, less those that need randomness.
 
 use std::collections::BTreeSet;
 
+use tract_onnx::Onnx;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
+
+use crate::ml;
 
 /// Oldest ONNX operator set that is accepted.
 pub const MIN_OPSET: i64 = 7;
@@ -19,12 +22,19 @@ const RANDOM: [&str; 6] =
 /// operator of the same name would be taken for ONNX's.
 const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 
+/// tract's reader of models with every operator of this engine.
+pub(crate) fn reader() -> Onnx {
+    let mut onnx = tract_onnx::onnx();
+    ml::register(&mut onnx.op_register);
+    onnx
+}
+
 /// The operators of this engine, by name.
 pub(crate) struct Operators(OnnxOpRegister);
 
 impl Operators {
     pub(crate) fn new() -> Self {
-        Operators(tract_onnx::onnx().op_register)
+        Operators(reader().op_register)
     }
 
     pub(crate) fn supports(&self, node: &NodeProto) -> bool {
@@ -56,5 +66,5 @@ pub(crate) fn refusal(node: &NodeProto) -> String {
 
 /// Names of all operators that a model may use, sorted.
 pub fn supported_operators() -> BTreeSet<String> {
-    tract_onnx::onnx().op_register.0.into_keys().filter(|op| !RANDOM.contains(&op.as_str())).collect()
+    reader().op_register.0.into_keys().filter(|op| !RANDOM.contains(&op.as_str())).collect()
 }
