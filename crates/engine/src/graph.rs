@@ -7,7 +7,7 @@ use tract_onnx::tract_hir::infer::InferenceModel;
 
 use crate::error::one_line;
 use crate::plan::Plan;
-use crate::{Checked, Description, InferError, Limits, ModelError, check, operators, tensors};
+use crate::{Checked, Description, InferError, Limits, ModelError, check, operators, recurrent, tensors};
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
 const MAX_PLANS: usize = 4;
@@ -153,11 +153,14 @@ impl Graph {
     }
 }
 
-fn decode(proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
+fn decode(mut proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
     let engine = |e: TractError| ModelError::Engine(one_line(&e));
     let mut onnx = operators::reader();
     // What exporters write about intermediate values contradicts the graph often enough, and is never needed.
     onnx.ignore_value_info = true;
+    if let Some(graph) = &mut proto.graph {
+        recurrent::prepare(graph);
+    }
     let mut model = onnx.model_for_proto_model(&proto).map_err(engine)?;
     drop(proto);
     let names: Vec<&str> = description.inputs.iter().map(|i| i.name.as_str()).collect();

@@ -16,6 +16,7 @@ mod limits;
 mod ml;
 mod operators;
 mod plan;
+mod recurrent;
 mod tensors;
 
 pub use check::{Checked, check};
