@@ -10,6 +10,7 @@ mod check;
 mod description;
 mod element;
 mod error;
+mod gemm;
 mod graph;
 mod guard;
 mod limits;

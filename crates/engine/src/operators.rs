@@ -6,7 +6,7 @@ use tract_onnx::Onnx;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
 
-use crate::{ml, recurrent};
+use crate::{gemm, ml, recurrent};
 
 /// Oldest ONNX operator set that is accepted.
 pub const MIN_OPSET: i64 = 7;
@@ -25,6 +25,7 @@ const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 /// tract's reader of models with every operator of this engine.
 pub(crate) fn reader() -> Onnx {
     let mut onnx = tract_onnx::onnx();
+    gemm::register(&mut onnx.op_register);
     ml::register(&mut onnx.op_register);
     recurrent::register(&mut onnx.op_register);
     onnx

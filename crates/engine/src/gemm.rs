@@ -1,0 +1,161 @@
+//! `Gemm` of any element type: tract 0.23.9 scales by float32 whatever it multiplies, and so plans no half or double one.
+
+use tract_onnx::model::{OnnxOpRegister, ParsingContext};
+use tract_onnx::pb::NodeProto;
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_hir::internal::*;
+use tract_onnx::tract_hir::ops::logic::wire_with_rank_broadcast;
+
+/// Puts this builder in the place of tract's.
+pub(crate) fn register(register: &mut OnnxOpRegister) {
+    register.insert("Gemm", gemm);
+}
+
+/// `alpha * a * b + beta * c`, `a` and `b` transposed where it is said.
+#[derive(Clone, Debug)]
+struct Gemm {
+    alpha: f32,
+    beta: f32,
+    transposed: (bool, bool),
+}
+
+fn gemm(_ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let flag = |name| TractResult::Ok(node.get_attr_opt(name)?.unwrap_or(false));
+    let factor = |name| TractResult::Ok(node.get_attr_opt(name)?.unwrap_or(1.0));
+    let transposed = (flag("transA")?, flag("transB")?);
+    Ok((expand(Gemm { alpha: factor("alpha")?, beta: factor("beta")?, transposed }), vec![]))
+}
+
+impl Expansion for Gemm {
+    fn name(&self) -> StaticName {
+        "Gemm".into()
+    }
+
+    fn rules<'r, 'p: 'r, 's: 'r>(
+        &'s self,
+        s: &mut Solver<'r>,
+        inputs: &'p [TensorProxy],
+        outputs: &'p [TensorProxy],
+    ) -> InferenceResult {
+        ensure!(matches!(inputs.len(), 2 | 3), "two or three inputs are expected, {} came", inputs.len());
+        check_output_arity(outputs, 1)?;
+        for input in inputs {
+            s.equals(&input.datum_type, &outputs[0].datum_type)?;
+        }
+        for matrix in [&inputs[0], &inputs[1], &outputs[0]] {
+            s.equals(&matrix.rank, 2)?;
+        }
+        let (rows, inner) = if self.transposed.0 { (1, 0) } else { (0, 1) };
+        let (inner_too, columns) = if self.transposed.1 { (1, 0) } else { (0, 1) };
+        s.equals(&inputs[0].shape[rows], &outputs[0].shape[0])?;
+        s.equals(&inputs[0].shape[inner], &inputs[1].shape[inner_too])?;
+        s.equals(&inputs[1].shape[columns], &outputs[0].shape[1])
+    }
+
+    fn wire(&self, prefix: &str, model: &mut TypedModel, inputs: &[OutletId]) -> TractResult<TVec<OutletId>> {
+        let ty = model.outlet_fact(inputs[0])?.datum_type;
+        let scaled = |name: &str, by: f32, wire: OutletId, model: &mut TypedModel| {
+            if by == 1.0 {
+                return Ok(wire);
+            }
+            let by = tensor0(by).cast_to_dt(ty)?.into_owned();
+            let by = model.add_const(format!("{prefix}.{name}"), by)?;
+            let wires =
+                wire_with_rank_broadcast(format!("{prefix}.by_{name}"), model, math::mul(), &[wire, by])?;
+            TractResult::Ok(wires[0])
+        };
+        let axes = AxesMapping::for_numpy_matmul(2, self.transposed.0, self.transposed.1, false)?;
+        let product = model.wire_node(format!("{prefix}.ab"), EinSum::new(axes, ty), &inputs[..2])?[0];
+        let product = scaled("alpha", self.alpha, product, model)?;
+        let Some(&c) = inputs.get(2).filter(|_| self.beta != 0.0) else { return Ok(tvec!(product)) };
+        let c = scaled("beta", self.beta, c, model)?;
+        wire_with_rank_broadcast(prefix, model, math::add(), &[product, c])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ic_nn_types::{Tensor, TensorType};
+    use prost::Message;
+    use tract_onnx::pb::{
+        AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
+        ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension,
+        tensor_shape_proto::dimension::Value, type_proto,
+    };
+
+    use super::*;
+    use crate::{Graph, Limits};
+
+    fn value(name: &str, ty: i32, axes: &[i64]) -> ValueInfoProto {
+        let dim = axes.iter().map(|&n| Dimension { value: Some(Value::DimValue(n)), ..Default::default() });
+        let tensor =
+            type_proto::Tensor { elem_type: ty, shape: Some(TensorShapeProto { dim: dim.collect() }) };
+        let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+        ValueInfoProto { name: name.into(), r#type: Some(ty), ..Default::default() }
+    }
+
+    #[test]
+    fn every_float_is_multiplied_scaled_and_added() {
+        let (a, b, c) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 2.0, -1.0, 1.0, 3.0], [10.0, 20.0]);
+        let factor = |name: &str, f: f32| AttributeProto {
+            name: name.into(),
+            r#type: AttributeType::Float as i32,
+            f,
+            ..Default::default()
+        };
+        let flag = |name: &str| AttributeProto {
+            name: name.into(),
+            r#type: AttributeType::Int as i32,
+            i: 1,
+            ..Default::default()
+        };
+        let scaled = |f: f32| vec![factor("alpha", f), factor("beta", 2.0 * f)];
+        // a is [2, 3] or, transposed, [3, 2] of the same numbers; b is [3, 2].
+        for (ty, wire) in [(1, TensorType::FP32), (10, TensorType::FP16), (11, TensorType::FP64)] {
+            for (attributes, shape, expected) in [
+                (vec![], [2, 3], [18.0, 27.0, 30.0, 33.0]),
+                (scaled(0.5), [2, 3], [14.0, 23.5, 20.0, 26.5]),
+                ([scaled(0.5), vec![flag("transA")]].concat(), [3, 2], [16.0, 26.0, 18.0, 27.0]),
+            ] {
+                let node = NodeProto {
+                    op_type: "Gemm".into(),
+                    input: ["a", "b", "c"].map(Into::into).to_vec(),
+                    output: vec!["y".into()],
+                    attribute: attributes,
+                    ..Default::default()
+                };
+                let graph = GraphProto {
+                    node: vec![node],
+                    input: vec![value("a", ty, &shape), value("b", ty, &[3, 2]), value("c", ty, &[2])],
+                    output: vec![value("y", ty, &[2, 2])],
+                    ..Default::default()
+                };
+                let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
+                let model =
+                    ModelProto { graph: Some(graph), opset_import: vec![opset], ..Default::default() };
+                let mut graph = Graph::load(model.encode_to_vec(), &Limits::default()).expect("it loads");
+                let tensor = |dimensions: &[i64], values: &[f64]| Tensor {
+                    dimensions: dimensions.iter().map(|d| *d as u32).collect(),
+                    ty: wire,
+                    data: values.iter().flat_map(|v| bytes(wire, *v)).collect(),
+                };
+                let inputs = vec![
+                    ("a".to_owned(), tensor(&shape, &a)),
+                    ("b".to_owned(), tensor(&[3, 2], &b)),
+                    ("c".to_owned(), tensor(&[2], &c)),
+                ];
+                let outputs = graph.infer(inputs, &Limits::default()).expect("it infers");
+                assert_eq!(outputs[0].1, tensor(&[2, 2], &expected), "{wire} {shape:?}");
+            }
+        }
+    }
+
+    fn bytes(ty: TensorType, value: f64) -> Vec<u8> {
+        match ty {
+            TensorType::FP32 => (value as f32).to_le_bytes().to_vec(),
+            TensorType::FP16 => tract_onnx::prelude::f16::from_f64(value).to_le_bytes().to_vec(),
+            _ => value.to_le_bytes().to_vec(),
+        }
+    }
+}
