@@ -3,8 +3,8 @@
 Weights are random, from a seed: what is held is that the export computes what the module computes.
 """
 
-import io
 import logging
+import tempfile
 import warnings
 from importlib.metadata import version
 
@@ -193,21 +193,23 @@ BAKED_LENGTHS = ("encoder", "attention")
 
 
 def torchscript(module, example, inputs, outputs, axes):
-    file = io.BytesIO()
-    torch.onnx.export(
-        module, example, file, dynamo=False, opset_version=OPSETS["torchscript"],
-        input_names=inputs, output_names=outputs, dynamic_axes=axes,
-    )
-    return onnx.load_from_string(file.getvalue())
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/model.onnx"
+        torch.onnx.export(
+            module, example, file, dynamo=False, opset_version=OPSETS["torchscript"],
+            input_names=inputs, output_names=outputs, dynamic_axes=axes,
+        )
+        return onnx.load(file)
 
 
 def dynamo(module, example, inputs, outputs, axes):
-    shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in axes[name]} for name in inputs)
-    program = torch.onnx.export(
-        module, example, dynamo=True, opset_version=OPSETS["dynamo"],
-        input_names=inputs, output_names=outputs, dynamic_shapes=shapes, verbose=False,
-    )
-    return program.model_proto
+    with tempfile.TemporaryDirectory() as folder:
+        file = f"{folder}/model.onnx"
+        torch.onnx.export(
+            module, example, file, dynamo=True, external_data=False, opset_version=OPSETS["dynamo"],
+            input_names=inputs, output_names=outputs, dynamic_shapes=tuple(axes.values()), verbose=False,
+        )
+        return onnx.load(file, load_external_data=False)
 
 
 def main():
