@@ -20,8 +20,8 @@ pub(super) fn check(place: &str, tensor: &mut TensorProto, limits: &Limits) -> R
         return Err(ModelError::Unsupported {
             place: place.into(),
             reason: format!(
-                "its data are in another file (`{location}`); save the model as one file (onnx.save_model with \
-                 save_as_external_data=False)"
+                "its data are in another file (`{location}`); make it one file: PyTorch exports with \
+                 external_data=False, onnx.save_model saves with save_as_external_data=False"
             ),
         });
     }
