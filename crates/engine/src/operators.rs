@@ -1,4 +1,5 @@
-//! Which operators are served: what tract registers and [`ml`] adds, less those that need randomness.
+//! Which operators are served: what tract registers, less those that need randomness, with those of [`ml`], [`recurrent`]
+//! and [`gemm`] beside them or in their place.
 
 use std::collections::BTreeSet;
 
