@@ -77,64 +77,25 @@ impl Expansion for Gemm {
 #[cfg(test)]
 mod tests {
     use ic_nn_types::{Tensor, TensorType};
-    use prost::Message;
-    use tract_onnx::pb::{
-        AttributeProto, GraphProto, ModelProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
-        ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension,
-        tensor_shape_proto::dimension::Value, type_proto,
-    };
 
-    use super::*;
-    use crate::{Graph, Limits};
-
-    fn value(name: &str, ty: i32, axes: &[i64]) -> ValueInfoProto {
-        let dim = axes.iter().map(|&n| Dimension { value: Some(Value::DimValue(n)), ..Default::default() });
-        let tensor =
-            type_proto::Tensor { elem_type: ty, shape: Some(TensorShapeProto { dim: dim.collect() }) };
-        let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-        ValueInfoProto { name: name.into(), r#type: Some(ty), ..Default::default() }
-    }
+    use crate::Limits;
+    use crate::one_node::{float, int, load, value};
 
     #[test]
     fn every_float_is_multiplied_scaled_and_added() {
         let (a, b, c) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, 2.0, -1.0, 1.0, 3.0], [10.0, 20.0]);
-        let factor = |name: &str, f: f32| AttributeProto {
-            name: name.into(),
-            r#type: AttributeType::Float as i32,
-            f,
-            ..Default::default()
-        };
-        let flag = |name: &str| AttributeProto {
-            name: name.into(),
-            r#type: AttributeType::Int as i32,
-            i: 1,
-            ..Default::default()
-        };
-        let scaled = |f: f32| vec![factor("alpha", f), factor("beta", 2.0 * f)];
+        let scaled = |f: f32| vec![float("alpha", f), float("beta", 2.0 * f)];
         // a is [2, 3] or, transposed, [3, 2] of the same numbers; b is [3, 2].
         for (ty, wire) in [(1, TensorType::FP32), (10, TensorType::FP16), (11, TensorType::FP64)] {
             for (attributes, shape, expected) in [
                 (vec![], [2, 3], [18.0, 27.0, 30.0, 33.0]),
                 (scaled(0.5), [2, 3], [14.0, 23.5, 20.0, 26.5]),
-                ([scaled(0.5), vec![flag("transA")]].concat(), [3, 2], [16.0, 26.0, 18.0, 27.0]),
+                ([scaled(0.5), vec![int("transA", 1)]].concat(), [3, 2], [16.0, 26.0, 18.0, 27.0]),
             ] {
-                let node = NodeProto {
-                    op_type: "Gemm".into(),
-                    input: ["a", "b", "c"].map(Into::into).to_vec(),
-                    output: vec!["y".into()],
-                    attribute: attributes,
-                    ..Default::default()
-                };
-                let graph = GraphProto {
-                    node: vec![node],
-                    input: vec![value("a", ty, &shape), value("b", ty, &[3, 2]), value("c", ty, &[2])],
-                    output: vec![value("y", ty, &[2, 2])],
-                    ..Default::default()
-                };
-                let opset = OperatorSetIdProto { domain: String::new(), version: 17 };
-                let model =
-                    ModelProto { graph: Some(graph), opset_import: vec![opset], ..Default::default() };
-                let mut graph = Graph::load(model.encode_to_vec(), &Limits::default()).expect("it loads");
+                let inputs = vec![value("a", ty, &shape), value("b", ty, &[3, 2]), value("c", ty, &[2])];
+                let outputs = vec![value("y", ty, &[2, 2])];
+                let mut graph =
+                    load(("", "Gemm"), inputs, vec![], outputs, attributes, ("", 17)).expect("it loads");
                 let tensor = |dimensions: &[i64], values: &[f64]| Tensor {
                     dimensions: dimensions.iter().map(|d| *d as u32).collect(),
                     ty: wire,

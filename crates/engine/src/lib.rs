@@ -15,6 +15,8 @@ mod graph;
 mod guard;
 mod limits;
 mod ml;
+#[cfg(test)]
+mod one_node;
 mod operators;
 mod plan;
 mod recurrent;

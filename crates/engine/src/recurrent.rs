@@ -142,9 +142,10 @@ fn zero_peepholes(weights: &TensorProto, outputs: &[String]) -> Option<TensorPro
 
 #[cfg(test)]
 mod tests {
-    use tract_onnx::pb::{AttributeProto, attribute_proto::AttributeType};
+    use tract_onnx::pb::AttributeProto;
 
     use super::*;
+    use crate::one_node::{float, int, text, texts};
 
     fn node(op: &str, attributes: Vec<AttributeProto>) -> NodeProto {
         let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
@@ -157,15 +158,6 @@ mod tests {
         }
     }
 
-    fn attribute(name: &str, ty: AttributeType) -> AttributeProto {
-        AttributeProto { name: name.into(), r#type: ty as i32, ..Default::default() }
-    }
-
-    fn texts(name: &str, values: &[&str]) -> AttributeProto {
-        let strings = values.iter().map(|v| v.as_bytes().to_vec()).collect();
-        AttributeProto { strings, ..attribute(name, AttributeType::Strings) }
-    }
-
     fn weights(dims: &[i64]) -> TensorProto {
         let raw_data = vec![0; dims.iter().product::<i64>() as usize * 4];
         TensorProto { name: "w".into(), dims: dims.to_vec(), data_type: 1, raw_data, ..Default::default() }
@@ -173,10 +165,8 @@ mod tests {
 
     #[test]
     fn what_would_be_read_past_is_refused() {
-        let direction =
-            AttributeProto { s: b"reverse".to_vec(), ..attribute("direction", AttributeType::String) };
-        let clip = AttributeProto { f: 3.0, ..attribute("clip", AttributeType::Float) };
-        let forget = AttributeProto { i: 1, ..attribute("input_forget", AttributeType::Int) };
+        let (direction, clip) = (text("direction", "reverse"), float("clip", 3.0));
+        let forget = int("input_forget", 1);
         let tanh = || RNN { fore: Box::new(math::tanh()), back: Box::new(math::tanh()) };
         for (attribute, words) in [(direction, "direction reverse"), (clip, "clip"), (forget, "input_forget")]
         {

@@ -1,57 +1,10 @@
 //! Attributes well used and misused. What frameworks make of these operators is held by the suite `exporters`.
 
 use ic_nn_types::{NamedTensor, Tensor, TensorType};
-use prost::Message;
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_proto::AttributeType, tensor_shape_proto::Dimension, type_proto,
-};
+use tract_onnx::pb::{AttributeProto, ValueInfoProto, attribute_proto::AttributeType};
 
+use crate::one_node::{self, FLOAT, INT64, attribute, float, floats, int, ints, text, texts, value};
 use crate::{Graph, Limits};
-
-fn attribute(name: &str, kind: AttributeType) -> AttributeProto {
-    AttributeProto { name: name.into(), r#type: kind as i32, ..Default::default() }
-}
-
-fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto { ints: values.to_vec(), ..attribute(name, AttributeType::Ints) }
-}
-
-fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { i: value, ..attribute(name, AttributeType::Int) }
-}
-
-fn floats(name: &str, values: &[f32]) -> AttributeProto {
-    AttributeProto { floats: values.to_vec(), ..attribute(name, AttributeType::Floats) }
-}
-
-fn float(name: &str, value: f32) -> AttributeProto {
-    AttributeProto { f: value, ..attribute(name, AttributeType::Float) }
-}
-
-fn text(name: &str, value: &str) -> AttributeProto {
-    AttributeProto { s: value.into(), ..attribute(name, AttributeType::String) }
-}
-
-fn texts(name: &str, values: &[&str]) -> AttributeProto {
-    let strings = values.iter().map(|v| v.as_bytes().to_vec()).collect();
-    AttributeProto { strings, ..attribute(name, AttributeType::Strings) }
-}
-
-/// A value of element type `ty` whose axes are dynamic where they are negative; rank unknown without any.
-fn value(name: &str, ty: i32, axes: &[i64]) -> ValueInfoProto {
-    let dim = axes.iter().map(|&n| Dimension {
-        value: (n >= 0).then_some(tract_onnx::pb::tensor_shape_proto::dimension::Value::DimValue(n)),
-        ..Default::default()
-    });
-    let shape = (!axes.is_empty()).then(|| TensorShapeProto { dim: dim.collect() });
-    let tensor = type_proto::Tensor { elem_type: ty, shape };
-    let ty = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto { name: name.into(), r#type: Some(ty), ..Default::default() }
-}
-
-const FLOAT: i32 = 1;
-const INT64: i32 = 7;
 
 /// One node of `ai.onnx.ml` from `inputs` to outputs of unknown shape.
 fn load(
@@ -60,23 +13,8 @@ fn load(
     outputs: &[(&str, i32)],
     attributes: Vec<AttributeProto>,
 ) -> Result<Graph, String> {
-    let node = NodeProto {
-        op_type: op.into(),
-        domain: "ai.onnx.ml".into(),
-        input: inputs.iter().map(|i| i.name.clone()).collect(),
-        output: outputs.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        attribute: attributes,
-        ..Default::default()
-    };
-    let graph = GraphProto {
-        node: vec![node],
-        input: inputs,
-        output: outputs.iter().map(|(name, ty)| value(name, *ty, &[])).collect(),
-        ..Default::default()
-    };
-    let opset = OperatorSetIdProto { domain: "ai.onnx.ml".into(), version: 3 };
-    let model = ModelProto { graph: Some(graph), opset_import: vec![opset], ..Default::default() };
-    Graph::load(model.encode_to_vec(), &Limits::default()).map_err(|e| e.to_string())
+    let outputs = outputs.iter().map(|(name, ty)| value(name, *ty, &[])).collect();
+    one_node::load(("ai.onnx.ml", op), inputs, vec![], outputs, attributes, ("ai.onnx.ml", 3))
 }
 
 fn table(op: &str, columns: i64, labelled: bool, attributes: Vec<AttributeProto>) -> Result<Graph, String> {
@@ -372,22 +310,10 @@ fn onnx_s_own_operators_need_its_operator_set() {
     let graph = table("Scaler", 1, false, vec![]).expect("it loads");
     assert_eq!(graph.description().opset, 0);
     for domain in ["", "ai.onnx"] {
-        let node = NodeProto {
-            op_type: "Relu".into(),
-            domain: domain.into(),
-            input: vec!["x".into()],
-            output: vec!["y".into()],
-            ..Default::default()
-        };
-        let graph = GraphProto {
-            node: vec![node],
-            input: vec![value("x", FLOAT, &[1])],
-            output: vec![value("y", FLOAT, &[1])],
-            ..Default::default()
-        };
-        let opset = OperatorSetIdProto { domain: "ai.onnx.ml".into(), version: 3 };
-        let model = ModelProto { graph: Some(graph), opset_import: vec![opset], ..Default::default() };
-        let refused = Graph::load(model.encode_to_vec(), &Limits::default()).err().expect("it is refused");
-        assert!(refused.to_string().contains("imports no operator set of ONNX's own"), "{refused}");
+        let (input, output) = (value("x", FLOAT, &[1]), value("y", FLOAT, &[1]));
+        let relu =
+            one_node::load((domain, "Relu"), vec![input], vec![], vec![output], vec![], ("ai.onnx.ml", 3));
+        let refused = relu.err().expect("it is refused");
+        assert!(refused.contains("imports no operator set of ONNX's own"), "{refused}");
     }
 }
