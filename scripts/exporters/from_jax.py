@@ -40,7 +40,8 @@ def heads():
     def forward(x, y):
         a, b = jnp.tanh(x @ left), jnp.where(y > 0, y, 0.1 * y) @ right
         scores = jnp.einsum("bi,bj->bij", a, b)
-        return scores.max(axis=-1), jnp.log1p(jnp.exp(scores)).mean(axis=1)
+        soft = jax.nn.logsumexp(50 * scores, axis=2)
+        return scores.max(axis=-1), jnp.log1p(jnp.exp(scores)).mean(axis=1), soft
 
     return forward
 
@@ -84,7 +85,7 @@ def evaluated(kind):
 
 MODELS = {
     "mlp": (mlp, {"x": ("batch", 6)}, ["classes"], [1, 5]),
-    "heads": (heads, {"x": ("batch", 4), "y": ("batch", 4)}, ["largest", "means"], [1, 3]),
+    "heads": (heads, {"x": ("batch", 4), "y": ("batch", 4)}, ["largest", "means", "soft"], [1, 3]),
     "cnn": (lambda: evaluated(Cnn), {"image": ("batch", 12, 12, 3)}, ["logits"], [1, 3]),
     "transformer": (lambda: evaluated(Block), {"x": ("batch", 6, 16)}, ["y"], [1, 3]),
 }

@@ -14,6 +14,7 @@ mod gemm;
 mod graph;
 mod guard;
 mod limits;
+mod logsumexp;
 mod ml;
 #[cfg(test)]
 mod one_node;
