@@ -9,6 +9,7 @@
 mod check;
 mod description;
 mod element;
+mod equal;
 mod error;
 mod gemm;
 mod graph;

@@ -1,5 +1,5 @@
 //! Which operators are served: what tract registers, less those that need randomness, with those of [`ml`], [`recurrent`],
-//! [`gemm`] and [`logsumexp`] beside them or in their place.
+//! [`gemm`], [`equal`] and [`logsumexp`] beside them or in their place.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use tract_onnx::Onnx;
 use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::pb::NodeProto;
 
-use crate::{gemm, logsumexp, ml, recurrent};
+use crate::{equal, gemm, logsumexp, ml, recurrent};
 
 /// Oldest ONNX operator set that is accepted.
 pub const MIN_OPSET: i64 = 7;
@@ -26,6 +26,7 @@ const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
 /// tract's reader of models with every operator of this engine.
 pub(crate) fn reader() -> Onnx {
     let mut onnx = tract_onnx::onnx();
+    equal::register(&mut onnx.op_register);
     gemm::register(&mut onnx.op_register);
     logsumexp::register(&mut onnx.op_register);
     ml::register(&mut onnx.op_register);
