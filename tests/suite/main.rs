@@ -2,6 +2,7 @@
 
 mod access;
 mod digits;
+mod exporters;
 mod hostile;
 mod inputs;
 mod mobilenet;

@@ -84,7 +84,7 @@ pub struct Description {
     pub parameters: u64,
     /// These by element type, by descending count.
     pub weights: Vec<WeightCount>,
-    /// Operator set of the default domain.
+    /// Operator set of the default domain; 0 where no operator is of it.
     pub opset: i64,
     /// Who wrote the file, name and version.
     pub producer: String,

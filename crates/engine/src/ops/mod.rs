@@ -5,10 +5,14 @@
 //! wiring, indices while running.
 
 mod attention;
+mod equal;
+mod gemm;
 mod kernel;
 mod linear;
+mod logsumexp;
 mod lowered;
 mod math;
+mod ml;
 mod moves;
 mod quant;
 mod recurrent;
@@ -79,10 +83,17 @@ const OWN: &[(&str, Wire)] = &[
 const BROADCAST_BY_AXIS: &[&str] =
     &["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"];
 
-/// tract's own reader of ONNX.
+/// tract's own reader of ONNX, with the operators in the place of which ours stand as tract's would.
 fn stock() -> &'static Onnx {
     static STOCK: OnceLock<Onnx> = OnceLock::new();
-    STOCK.get_or_init(tract_onnx::onnx)
+    STOCK.get_or_init(|| {
+        let mut onnx = tract_onnx::onnx();
+        equal::register(&mut onnx.op_register);
+        gemm::register(&mut onnx.op_register);
+        logsumexp::register(&mut onnx.op_register);
+        ml::register(&mut onnx.op_register);
+        onnx
+    })
 }
 
 /// The register of all operators: tract's, with our own in front.
