@@ -62,6 +62,7 @@ pub(crate) fn spec(name: &str, file: &[u8]) -> UploadSpec {
         bytes: file.len() as u64,
         sha256: Sha256::digest(file).to_vec(),
         chunk_bytes: Some(CHUNK as u32),
+        ..Default::default()
     }
 }
 

@@ -19,7 +19,7 @@
 //!
 //! let (me, now, file) = (Principal::management_canister(), 0, b"a model".to_vec());
 //! let sha256 = Sha256::digest(&file).to_vec();
-//! let spec = UploadSpec { name: "digits".into(), bytes: 7, sha256, chunk_bytes: None };
+//! let spec = UploadSpec { name: "digits".into(), bytes: 7, sha256, ..Default::default() };
 //! let upload = store.begin(&spec, me, now)?.upload;
 //! store.put_chunk(&ChunkRequest { upload, index: 0, data: file.clone() }, me)?;
 //!
