@@ -21,29 +21,35 @@ pub(crate) fn principal(n: u8) -> Principal {
     Principal::from_slice(&[n, 1])
 }
 
-/// Seven memories, empty; clones share their bytes.
+/// Memories, empty; clones share their bytes.
 pub(crate) fn memories() -> Memories<VectorMemory> {
-    let m = VectorMemory::default;
-    Memories { settings: m(), names: m(), versions: m(), facts: m(), uploads: m(), graphs: m(), blobs: m() }
+    Memories::each(|_| VectorMemory::default())
 }
 
 /// The same memories again.
 pub(crate) fn share(memories: &Memories<VectorMemory>) -> Memories<VectorMemory> {
-    Memories {
-        settings: memories.settings.clone(),
-        names: memories.names.clone(),
-        versions: memories.versions.clone(),
-        facts: memories.facts.clone(),
-        uploads: memories.uploads.clone(),
-        graphs: memories.graphs.clone(),
-        blobs: memories.blobs.clone(),
-    }
+    map(memories, VectorMemory::clone)
 }
 
-/// Every byte of the memories.
+/// Every byte of the memories, the settings' first.
 pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
-    let Memories { settings, names, versions, facts, uploads, graphs, blobs } = memories;
-    [settings, names, versions, facts, uploads, graphs, blobs].map(|m| m.borrow().clone()).to_vec()
+    let mut dump = Vec::new();
+    map(memories, |memory| dump.push(memory.borrow().clone()));
+    dump
+}
+
+/// What `f` makes of each memory, always in the same order.
+fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) -> N) -> Memories<N> {
+    Memories {
+        settings: f(&memories.settings),
+        names: f(&memories.names),
+        versions: f(&memories.versions),
+        facts: f(&memories.facts),
+        uploads: f(&memories.uploads),
+        graphs: f(&memories.graphs),
+        roles: f(&memories.roles),
+        blobs: f(&memories.blobs),
+    }
 }
 
 pub(crate) fn store() -> Store<VectorMemory> {

@@ -5,7 +5,9 @@
 
 use ic_stable_structures::{Memory, StableCell};
 
+use crate::bounds::Bounds;
 use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
+use crate::roles::RoleRecord;
 use crate::settings::SettingsRecord;
 use crate::table::{Memories, OpenError, Table, open_cell};
 
@@ -19,8 +21,11 @@ pub struct Store<M: Memory> {
     pub(crate) facts: Table<M>,
     pub(crate) uploads: Table<M>,
     pub(crate) graphs: Table<M>,
+    pub(crate) roles: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
+    /// What the tables of the access side hold at most.
+    pub(crate) bounds: Bounds,
 }
 
 impl<M: Memory> Store<M> {
@@ -37,8 +42,10 @@ impl<M: Memory> Store<M> {
             facts: Table::open("facts", memories.facts)?,
             uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
+            roles: Table::open(RoleRecord::TABLE, memories.roles)?,
             blobs: memories.blobs,
             commits: Default::default(),
+            bounds: Bounds::default(),
         })
     }
 }

@@ -1,0 +1,17 @@
+//! What the tables of the access side hold at most. The numbers and their arithmetic stand with what they bound; a test
+//! may open a store with smaller ones, so that it meets them.
+
+use crate::roles::MAX_ROLES;
+
+/// The bounds in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Principals with a role.
+    pub(crate) roles: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds { roles: MAX_ROLES }
+    }
+}
