@@ -1,6 +1,7 @@
 //! What the tables of the access side hold at most. The numbers and their arithmetic stand with what they bound; a test
 //! may open a store with smaller ones, so that it meets them.
 
+use crate::callers::MAX_CALLERS;
 use crate::roles::MAX_ROLES;
 
 /// The bounds in force.
@@ -8,10 +9,12 @@ use crate::roles::MAX_ROLES;
 pub(crate) struct Bounds {
     /// Principals with a role.
     pub(crate) roles: u64,
+    /// Callers that are remembered.
+    pub(crate) callers: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { roles: MAX_ROLES }
+        Bounds { roles: MAX_ROLES, callers: MAX_CALLERS }
     }
 }

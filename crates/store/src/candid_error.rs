@@ -5,6 +5,7 @@
 
 use ic_nn_types::{Error, ErrorCode};
 
+use crate::callers::QuotaError;
 use crate::error::{
     AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
     UploadError,
@@ -104,6 +105,11 @@ impl From<RoleError> for Error {
     fn from(error: RoleError) -> Error {
         Error::new(role_code(&error), error.to_string())
     }
+}
+
+codes! { QuotaError:
+    Full { .. } => TooLarge,
+    Record(_) => RuntimeError,
 }
 
 fn graph_code(error: &GraphError) -> ErrorCode {

@@ -48,6 +48,7 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         uploads: f(&memories.uploads),
         graphs: f(&memories.graphs),
         roles: f(&memories.roles),
+        callers: f(&memories.callers),
         blobs: f(&memories.blobs),
     }
 }

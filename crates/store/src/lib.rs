@@ -35,6 +35,7 @@
 //! them.
 
 mod bounds;
+mod callers;
 mod candid_error;
 mod commit;
 mod error;
@@ -56,6 +57,7 @@ mod table;
 mod uploads;
 mod versions;
 
+pub use callers::{MAX_CALLERS, QuotaError};
 pub use commit::{Commit, VERIFY_BYTES_PER_MESSAGE, Verified};
 pub use error::{
     AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,

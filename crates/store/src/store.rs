@@ -6,6 +6,7 @@
 use ic_stable_structures::{Memory, StableCell};
 
 use crate::bounds::Bounds;
+use crate::callers::CallerRecord;
 use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
 use crate::roles::RoleRecord;
 use crate::settings::SettingsRecord;
@@ -22,6 +23,7 @@ pub struct Store<M: Memory> {
     pub(crate) uploads: Table<M>,
     pub(crate) graphs: Table<M>,
     pub(crate) roles: Table<M>,
+    pub(crate) callers: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
     /// What the tables of the access side hold at most.
@@ -43,6 +45,7 @@ impl<M: Memory> Store<M> {
             uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
             roles: Table::open(RoleRecord::TABLE, memories.roles)?,
+            callers: Table::open(CallerRecord::TABLE, memories.callers)?,
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),

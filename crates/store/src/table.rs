@@ -29,6 +29,8 @@ pub struct Memories<M> {
     pub graphs: M,
     /// Principals and their roles.
     pub roles: M,
+    /// What callers may spend and have spent.
+    pub callers: M,
     /// The model files, in extents of 64 KiB pages.
     pub blobs: M,
 }
@@ -44,6 +46,7 @@ impl<M> Memories<M> {
             uploads: memory("uploads"),
             graphs: memory("graphs"),
             roles: memory("roles"),
+            callers: memory("callers"),
             blobs: memory("blobs"),
         }
     }
