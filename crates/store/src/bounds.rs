@@ -1,6 +1,7 @@
 //! What the tables of the access side hold at most. The numbers and their arithmetic stand with what they bound; a test
 //! may open a store with smaller ones, so that it meets them.
 
+use crate::audit::MAX_AUDIT_LINES;
 use crate::callers::MAX_CALLERS;
 use crate::roles::MAX_ROLES;
 
@@ -11,10 +12,12 @@ pub(crate) struct Bounds {
     pub(crate) roles: u64,
     /// Callers that are remembered.
     pub(crate) callers: u64,
+    /// Audit lines kept.
+    pub(crate) audit_lines: u64,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds { roles: MAX_ROLES, callers: MAX_CALLERS }
+        Bounds { roles: MAX_ROLES, callers: MAX_CALLERS, audit_lines: MAX_AUDIT_LINES }
     }
 }

@@ -49,6 +49,7 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         graphs: f(&memories.graphs),
         roles: f(&memories.roles),
         callers: f(&memories.callers),
+        audit: f(&memories.audit),
         blobs: f(&memories.blobs),
     }
 }

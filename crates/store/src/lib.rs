@@ -34,6 +34,7 @@
 //! context ids are never reused. A version never changes after it is published. Model-based property tests hold all of
 //! them.
 
+mod audit;
 mod bounds;
 mod callers;
 mod candid_error;
@@ -57,6 +58,7 @@ mod table;
 mod uploads;
 mod versions;
 
+pub use audit::MAX_AUDIT_LINES;
 pub use callers::{MAX_CALLERS, QuotaError};
 pub use commit::{Commit, VERIFY_BYTES_PER_MESSAGE, Verified};
 pub use error::{

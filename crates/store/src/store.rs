@@ -5,6 +5,7 @@
 
 use ic_stable_structures::{Memory, StableCell};
 
+use crate::audit::AuditRecord;
 use crate::bounds::Bounds;
 use crate::callers::CallerRecord;
 use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
@@ -24,6 +25,7 @@ pub struct Store<M: Memory> {
     pub(crate) graphs: Table<M>,
     pub(crate) roles: Table<M>,
     pub(crate) callers: Table<M>,
+    pub(crate) audit: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
     /// What the tables of the access side hold at most.
@@ -46,6 +48,7 @@ impl<M: Memory> Store<M> {
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
             roles: Table::open(RoleRecord::TABLE, memories.roles)?,
             callers: Table::open(CallerRecord::TABLE, memories.callers)?,
+            audit: Table::open(AuditRecord::TABLE, memories.audit)?,
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),

@@ -31,6 +31,8 @@ pub struct Memories<M> {
     pub roles: M,
     /// What callers may spend and have spent.
     pub callers: M,
+    /// The newest lines of the audit log.
+    pub audit: M,
     /// The model files, in extents of 64 KiB pages.
     pub blobs: M,
 }
@@ -47,6 +49,7 @@ impl<M> Memories<M> {
             graphs: memory("graphs"),
             roles: memory("roles"),
             callers: memory("callers"),
+            audit: memory("audit"),
             blobs: memory("blobs"),
         }
     }
