@@ -45,6 +45,7 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         names: f(&memories.names),
         versions: f(&memories.versions),
         facts: f(&memories.facts),
+        statistics: f(&memories.statistics),
         uploads: f(&memories.uploads),
         graphs: f(&memories.graphs),
         roles: f(&memories.roles),

@@ -11,6 +11,7 @@ use crate::callers::CallerRecord;
 use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
 use crate::roles::RoleRecord;
 use crate::settings::SettingsRecord;
+use crate::statistics::StatisticsRecord;
 use crate::table::{Memories, OpenError, Table, open_cell};
 
 /// Models, uploads, graph handles and settings in stable memory.
@@ -23,6 +24,7 @@ pub struct Store<M: Memory> {
     pub(crate) facts: Table<M>,
     pub(crate) uploads: Table<M>,
     pub(crate) graphs: Table<M>,
+    pub(crate) statistics: Table<M>,
     pub(crate) roles: Table<M>,
     pub(crate) callers: Table<M>,
     pub(crate) audit: Table<M>,
@@ -46,6 +48,7 @@ impl<M: Memory> Store<M> {
             facts: Table::open("facts", memories.facts)?,
             uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
+            statistics: Table::open(StatisticsRecord::TABLE, memories.statistics)?,
             roles: Table::open(RoleRecord::TABLE, memories.roles)?,
             callers: Table::open(CallerRecord::TABLE, memories.callers)?,
             audit: Table::open(AuditRecord::TABLE, memories.audit)?,

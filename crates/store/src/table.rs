@@ -23,6 +23,8 @@ pub struct Memories<M> {
     pub versions: M,
     /// What the embedder keeps about each version.
     pub facts: M,
+    /// What each version has done.
+    pub statistics: M,
     /// The open uploads.
     pub uploads: M,
     /// The open graph handles.
@@ -45,6 +47,7 @@ impl<M> Memories<M> {
             names: memory("names"),
             versions: memory("versions"),
             facts: memory("facts"),
+            statistics: memory("statistics"),
             uploads: memory("uploads"),
             graphs: memory("graphs"),
             roles: memory("roles"),
