@@ -6,6 +6,7 @@
 use ic_nn_types::{Error, ErrorCode};
 
 use crate::callers::QuotaError;
+use crate::contexts::{ContextError, OpenContextError};
 use crate::error::{
     AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
     UploadError,
@@ -123,4 +124,15 @@ impl From<GraphError> for Error {
     fn from(error: GraphError) -> Error {
         Error::new(graph_code(&error), error.to_string())
     }
+}
+
+codes! { OpenContextError:
+    Graph(graph) => graph_code(graph),
+    TooMany { .. } | TooManyOfOwner { .. } => TooLarge,
+}
+
+codes! { ContextError:
+    Unknown { .. } | Deleted { .. } => NotFound,
+    Finalized { .. } => InvalidArgument,
+    Record(_) => RuntimeError,
 }

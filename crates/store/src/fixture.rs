@@ -48,6 +48,8 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         statistics: f(&memories.statistics),
         uploads: f(&memories.uploads),
         graphs: f(&memories.graphs),
+        contexts: f(&memories.contexts),
+        context_index: f(&memories.context_index),
         roles: f(&memories.roles),
         callers: f(&memories.callers),
         audit: f(&memories.audit),

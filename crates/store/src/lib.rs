@@ -39,6 +39,7 @@ mod bounds;
 mod callers;
 mod candid_error;
 mod commit;
+mod contexts;
 mod error;
 mod extent;
 #[cfg(test)]
@@ -62,6 +63,9 @@ mod versions;
 pub use audit::MAX_AUDIT_LINES;
 pub use callers::{MAX_CALLERS, QuotaError};
 pub use commit::{Commit, VERIFY_BYTES_PER_MESSAGE, Verified};
+pub use contexts::{
+    ContextError, MAX_CONTEXTS_PER_OWNER, MAX_DELETED_CONTEXTS, OpenContext, OpenContextError,
+};
 pub use error::{
     AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
     UploadError,

@@ -8,6 +8,7 @@ use ic_stable_structures::{Memory, StableCell};
 use crate::audit::AuditRecord;
 use crate::bounds::Bounds;
 use crate::callers::CallerRecord;
+use crate::contexts::ContextRecord;
 use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
 use crate::roles::RoleRecord;
 use crate::settings::SettingsRecord;
@@ -25,6 +26,8 @@ pub struct Store<M: Memory> {
     pub(crate) uploads: Table<M>,
     pub(crate) graphs: Table<M>,
     pub(crate) statistics: Table<M>,
+    pub(crate) contexts: Table<M>,
+    pub(crate) context_index: Table<M>,
     pub(crate) roles: Table<M>,
     pub(crate) callers: Table<M>,
     pub(crate) audit: Table<M>,
@@ -49,6 +52,8 @@ impl<M: Memory> Store<M> {
             uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
             statistics: Table::open(StatisticsRecord::TABLE, memories.statistics)?,
+            contexts: Table::open(ContextRecord::TABLE, memories.contexts)?,
+            context_index: Table::open("context_index", memories.context_index)?,
             roles: Table::open(RoleRecord::TABLE, memories.roles)?,
             callers: Table::open(CallerRecord::TABLE, memories.callers)?,
             audit: Table::open(AuditRecord::TABLE, memories.audit)?,

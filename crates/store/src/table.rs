@@ -29,6 +29,10 @@ pub struct Memories<M> {
     pub uploads: M,
     /// The open graph handles.
     pub graphs: M,
+    /// The execution contexts.
+    pub contexts: M,
+    /// The open ones by owner and by version.
+    pub context_index: M,
     /// Principals and their roles.
     pub roles: M,
     /// What callers may spend and have spent.
@@ -50,6 +54,8 @@ impl<M> Memories<M> {
             statistics: memory("statistics"),
             uploads: memory("uploads"),
             graphs: memory("graphs"),
+            contexts: memory("contexts"),
+            context_index: memory("context_index"),
             roles: memory("roles"),
             callers: memory("callers"),
             audit: memory("audit"),
