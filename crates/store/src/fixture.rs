@@ -38,6 +38,12 @@ pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
     dump
 }
 
+/// Puts the bytes of a dump back: what the Internet Computer does with a message that traps.
+pub(crate) fn restore(memories: &Memories<VectorMemory>, dump: &[Vec<u8>]) {
+    let mut dump = dump.iter();
+    map(memories, |memory| memory.borrow_mut().clone_from(dump.next().expect("as many as there were")));
+}
+
 /// What `f` makes of each memory, always in the same order.
 fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) -> N) -> Memories<N> {
     Memories {

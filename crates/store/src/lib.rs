@@ -34,6 +34,8 @@
 //! context ids are never reused. A version never changes after it is published. Model-based property tests hold all of
 //! them.
 
+#[cfg(test)]
+mod access_model;
 mod audit;
 mod bounds;
 mod callers;
