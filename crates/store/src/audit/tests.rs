@@ -1,8 +1,10 @@
 //! The audit log: order, cuts, the ring, and the golden bytes.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::RecordProblem;
-use crate::fixture::{dump, memories, principal, share, store};
+use crate::fixture::{dump, memories, principal, seeded, share, store};
 
 fn page<M: Memory>(store: &Store<M>, after: Option<u64>, limit: Option<u32>) -> (Vec<u64>, Option<u64>) {
     let page = store.audit(&AuditRequest { after, limit }).unwrap();
@@ -112,4 +114,13 @@ fn a_record_that_cannot_be_read_is_told() {
     assert_eq!(dump(&memories), before);
     store.record(1, principal(1), "m", "", None);
     assert_eq!(page(&store, Some(1), None), (vec![2], None));
+}
+
+proptest! {
+    #![proptest_config(seeded(2_000))]
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 1..40)) {
+        bytes[0] = 1;
+        if let Ok(record) = AuditRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
 }

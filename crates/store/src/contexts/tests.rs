@@ -1,10 +1,11 @@
 //! Execution contexts: stable, never reused, told apart when they lead nowhere, bounded, and the golden bytes.
 
 use ic_nn_types::{Error, ErrorCode, InitArgs};
+use proptest::prelude::*;
 
 use super::*;
 use crate::RecordProblem;
-use crate::fixture::{dump, file, memories, principal, published, share, store};
+use crate::fixture::{dump, file, memories, principal, published, seeded, share, store};
 
 /// A store with `versions` of `m`, each with a handle: version and handle have the same number.
 fn loaded<M: Memory>(store: &mut Store<M>, versions: u64) {
@@ -208,4 +209,14 @@ fn a_record_that_cannot_be_read_is_told_and_stays() {
     assert!(store.close_contexts_of("m", 1, 10).is_err());
     assert_eq!(store.contexts().filter(Result::is_err).count(), 1);
     assert_eq!(dump(&memories), before, "not the first of them was closed");
+}
+
+proptest! {
+    #![proptest_config(seeded(2_000))]
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 1..40)) {
+        bytes[0] = 1;
+        if let Ok(record) = ContextRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = DeletedRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
 }

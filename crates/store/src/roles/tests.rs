@@ -1,9 +1,10 @@
 //! Roles: who has which, what is refused, how admins are replaced, and the golden bytes.
 
 use ic_nn_types::{Error, ErrorCode, InitArgs};
+use proptest::prelude::*;
 
 use super::*;
-use crate::fixture::{dump, memories, principal, share, store};
+use crate::fixture::{dump, memories, principal, seeded, share, store};
 
 fn admins(named: &[u8]) -> InitArgs {
     InitArgs { admins: Some(named.iter().map(|&n| principal(n)).collect()), ..InitArgs::default() }
@@ -139,4 +140,13 @@ fn a_record_that_cannot_be_read_is_no_permission_and_stays() {
     assert_eq!(dump(&memories), before);
     store.apply(&admins(&[2])).unwrap();
     assert_eq!(store.roles.get(principal(1).as_slice()), Some(vec![2, 1]));
+}
+
+proptest! {
+    #![proptest_config(seeded(2_000))]
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 1..4)) {
+        bytes[0] = 1;
+        if let Ok(record) = RoleRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
 }

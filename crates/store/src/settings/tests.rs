@@ -2,9 +2,10 @@
 
 use candid::Principal;
 use ic_nn_types::{Access, AccessPolicy, Price};
+use proptest::prelude::*;
 
 use super::*;
-use crate::fixture::{dump, memories, principal, share, store};
+use crate::fixture::{dump, memories, principal, seeded, share, store};
 use crate::{OpenError, RecordProblem};
 
 #[test]
@@ -166,4 +167,13 @@ fn foreign_or_newer_memory_is_refused_and_left_alone() {
         "stable memory `graphs` holds something else: it begins with the bytes [4d, 47, 52, 01]"
     );
     assert_eq!(dump(&memories), before);
+}
+
+proptest! {
+    #![proptest_config(seeded(2_000))]
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 82..87)) {
+        bytes[0] = 1;
+        if let Ok(record) = SettingsRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
 }

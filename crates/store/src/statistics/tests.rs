@@ -1,8 +1,10 @@
 //! Statistics: what is counted and of what, and the golden bytes.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::RecordProblem;
-use crate::fixture::{dump, file, memories, published, share, store};
+use crate::fixture::{dump, file, memories, published, seeded, share, store};
 
 #[test]
 fn what_a_version_does_is_counted() {
@@ -158,4 +160,13 @@ fn a_record_that_cannot_be_read_is_told_and_stays() {
     store.record_success("m", 1, 1, 1);
     assert!(store.statistics("m", 1).is_err() && store.all_statistics(None, None).is_err());
     assert_eq!(dump(&memories), before);
+}
+
+proptest! {
+    #![proptest_config(seeded(2_000))]
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(any::<u8>(), 64..68)) {
+        bytes[0] = 1;
+        if let Ok(record) = StatisticsRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
 }
