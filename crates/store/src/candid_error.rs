@@ -5,11 +5,15 @@
 
 use ic_nn_types::{Error, ErrorCode};
 
+use crate::callers::QuotaError;
+use crate::contexts::{ContextError, OpenContextError};
 use crate::error::{
     AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
     UploadError,
 };
 use crate::extent::ReadError;
+use crate::layout::RecordError;
+use crate::roles::RoleError;
 
 /// Implements `From<$error> for Error`, the code by variant.
 macro_rules! codes {
@@ -73,18 +77,62 @@ codes! { ListError:
     Record(_) => RuntimeError,
 }
 
-codes! { GraphError:
-    Unknown { .. } | Unloaded { .. } => NotFound,
-    Record(_) => RuntimeError,
-}
-
 codes! { SettingsError:
-    OutOfRange { .. } | AnonymousAdmin => InvalidArgument,
-    TooManyAdmins { .. } => TooLarge,
-    NotAdmin { .. } => NotFound,
+    OutOfRange { .. } | Price { .. } => InvalidArgument,
+    Role(role) => role_code(role),
 }
 
 codes! { ReadError:
     OutOfRange { .. } => InvalidArgument,
     HeapExhausted { .. } => TooLarge,
+}
+
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Error {
+        Error::new(RuntimeError, error.to_string())
+    }
+}
+
+fn role_code(error: &RoleError) -> ErrorCode {
+    match error {
+        RoleError::Anonymous { .. } => InvalidArgument,
+        RoleError::Full { .. } => TooLarge,
+        RoleError::NoRole { .. } | RoleError::NotAdmin { .. } => NotFound,
+        RoleError::Record(_) => RuntimeError,
+    }
+}
+
+impl From<RoleError> for Error {
+    fn from(error: RoleError) -> Error {
+        Error::new(role_code(&error), error.to_string())
+    }
+}
+
+codes! { QuotaError:
+    Full { .. } => TooLarge,
+    Record(_) => RuntimeError,
+}
+
+fn graph_code(error: &GraphError) -> ErrorCode {
+    match error {
+        GraphError::Unknown { .. } | GraphError::Unloaded { .. } => NotFound,
+        GraphError::Record(_) => RuntimeError,
+    }
+}
+
+impl From<GraphError> for Error {
+    fn from(error: GraphError) -> Error {
+        Error::new(graph_code(&error), error.to_string())
+    }
+}
+
+codes! { OpenContextError:
+    Graph(graph) => graph_code(graph),
+    TooMany { .. } | TooManyOfOwner { .. } => TooLarge,
+}
+
+codes! { ContextError:
+    Unknown { .. } | Deleted { .. } => NotFound,
+    Finalized { .. } => InvalidArgument,
+    Record(_) => RuntimeError,
 }

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::layout::RecordError;
 use crate::name::{NameError, ReferenceError};
-use crate::settings::MAX_ADMINS;
+use crate::roles::RoleError;
 
 /// Why an upload cannot be used by this caller.
 #[derive(Error, Debug, Clone, PartialEq, Eq)]
@@ -280,21 +280,15 @@ pub enum SettingsError {
         /// Largest value.
         most: u64,
     },
-    /// The anonymous principal is anyone.
-    #[error("the anonymous principal cannot be an admin: that would be anyone")]
-    AnonymousAdmin,
-    /// Too many admins.
-    #[error("{came} admins; at most {MAX_ADMINS} are allowed")]
-    TooManyAdmins {
-        /// Admins that there would be.
-        came: usize,
+    /// A price that is none.
+    #[error("cycles_per_call is a number of {bits} bits; it has 1 to 128, null where nobody can pay")]
+    Price {
+        /// Bits of the number that came; 0 has none.
+        bits: u64,
     },
-    /// The principal to remove is not an admin.
-    #[error("{admin} is no admin")]
-    NotAdmin {
-        /// The principal.
-        admin: Principal,
-    },
+    /// The admins cannot be those.
+    #[error(transparent)]
+    Role(#[from] RoleError),
 }
 
 /// Bytes in hexadecimal.

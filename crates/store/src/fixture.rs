@@ -21,29 +21,46 @@ pub(crate) fn principal(n: u8) -> Principal {
     Principal::from_slice(&[n, 1])
 }
 
-/// Seven memories, empty; clones share their bytes.
+/// Memories, empty; clones share their bytes.
 pub(crate) fn memories() -> Memories<VectorMemory> {
-    let m = VectorMemory::default;
-    Memories { settings: m(), names: m(), versions: m(), facts: m(), uploads: m(), graphs: m(), blobs: m() }
+    Memories::each(|_| VectorMemory::default())
 }
 
 /// The same memories again.
 pub(crate) fn share(memories: &Memories<VectorMemory>) -> Memories<VectorMemory> {
-    Memories {
-        settings: memories.settings.clone(),
-        names: memories.names.clone(),
-        versions: memories.versions.clone(),
-        facts: memories.facts.clone(),
-        uploads: memories.uploads.clone(),
-        graphs: memories.graphs.clone(),
-        blobs: memories.blobs.clone(),
-    }
+    map(memories, VectorMemory::clone)
 }
 
-/// Every byte of the memories.
+/// Every byte of the memories, the settings' first.
 pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
-    let Memories { settings, names, versions, facts, uploads, graphs, blobs } = memories;
-    [settings, names, versions, facts, uploads, graphs, blobs].map(|m| m.borrow().clone()).to_vec()
+    let mut dump = Vec::new();
+    map(memories, |memory| dump.push(memory.borrow().clone()));
+    dump
+}
+
+/// Puts the bytes of a dump back: what the Internet Computer does with a message that traps.
+pub(crate) fn restore(memories: &Memories<VectorMemory>, dump: &[Vec<u8>]) {
+    let mut dump = dump.iter();
+    map(memories, |memory| memory.borrow_mut().clone_from(dump.next().expect("as many as there were")));
+}
+
+/// What `f` makes of each memory, always in the same order.
+fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) -> N) -> Memories<N> {
+    Memories {
+        settings: f(&memories.settings),
+        names: f(&memories.names),
+        versions: f(&memories.versions),
+        facts: f(&memories.facts),
+        statistics: f(&memories.statistics),
+        uploads: f(&memories.uploads),
+        graphs: f(&memories.graphs),
+        contexts: f(&memories.contexts),
+        context_index: f(&memories.context_index),
+        roles: f(&memories.roles),
+        callers: f(&memories.callers),
+        audit: f(&memories.audit),
+        blobs: f(&memories.blobs),
+    }
 }
 
 pub(crate) fn store() -> Store<VectorMemory> {
@@ -62,6 +79,7 @@ pub(crate) fn spec(name: &str, file: &[u8]) -> UploadSpec {
         bytes: file.len() as u64,
         sha256: Sha256::digest(file).to_vec(),
         chunk_bytes: Some(CHUNK as u32),
+        ..Default::default()
     }
 }
 

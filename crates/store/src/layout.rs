@@ -64,6 +64,7 @@ impl RecordWriter {
         RecordWriter(vec![layout])
     }
 
+    #[allow(dead_code, reason = "for the counts of the registry's lists")]
     pub(crate) fn u16(&mut self, value: u16) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
@@ -118,6 +119,7 @@ impl<'a> RecordReader<'a> {
         Ok(*head)
     }
 
+    #[allow(dead_code, reason = "for the counts of the registry's lists")]
     pub(crate) fn u16(&mut self) -> Result<u16, RecordError> {
         self.array().map(u16::from_le_bytes)
     }

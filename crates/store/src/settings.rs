@@ -1,27 +1,23 @@
-//! Limits, admins and id counters: the one cell of the store.
+//! Limits, the policy and id counters: the one cell of the store.
 //!
 //! ```text
 //!   layout = 1         ↕ 1     max_model_bytes  ↕ 8   0 where never set, as in the three below
 //!   max_total_bytes    ↕ 8     max_heap_bytes   ↕ 8
 //!   max_open_uploads   ↕ 4     next_upload      ↕ 8
-//!   next_graph         ↕ 8     admins           ↕ 2   and so many times: short
+//!   next_graph         ↕ 8     next_context     ↕ 8
+//!   policy             ↕ 31    drawn in [`crate::policy`]
 //! ```
 //!
-//! A limit that was never set is the running release's default, so a release may change its defaults. Neither counter
+//! A limit that was never set is the running release's default, so a release may change its defaults. No counter
 //! may ever go back: ids are never reused.
 
-use std::collections::BTreeSet;
-
-use candid::Principal;
 use ic_nn_types::InitArgs;
 use ic_stable_structures::Memory;
 
 use crate::error::SettingsError;
 use crate::layout::{RecordError, RecordReader, RecordWriter};
+use crate::policy::PolicyRecord;
 use crate::store::Store;
-
-/// Most admins: each is up to 30 bytes of a cell that every new id rewrites; 100 keep it under a page of 4 KiB.
-pub const MAX_ADMINS: usize = 100;
 
 /// 512 MiB. A commit hashes the file in two messages ([`VERIFY_BYTES_PER_MESSAGE`](crate::VERIFY_BYTES_PER_MESSAGE)) and
 /// loads it in one, which may touch 2 GiB of stable memory. The heap holds the file beside its tensors and the copies
@@ -56,6 +52,10 @@ pub struct Settings {
     pub max_heap_bytes: u64,
     /// Uploads open at one time; 16 unless set.
     pub max_open_uploads: u32,
+    /// Execution contexts open at one time; 1,000 unless set.
+    pub max_contexts: u32,
+    /// Instructions a day that a caller without a quota of its own may spend; 0, which it is unless set, for no limit.
+    pub instructions_per_caller_and_day: u64,
 }
 
 /// What the cell holds.
@@ -69,7 +69,9 @@ pub(crate) struct SettingsRecord {
     pub(crate) next_upload: u64,
     /// INVARIANT: above every graph handle ever given.
     pub(crate) next_graph: u64,
-    admins: BTreeSet<Principal>,
+    /// INVARIANT: above every context id ever given.
+    pub(crate) next_context: u64,
+    pub(crate) policy: PolicyRecord,
 }
 
 impl SettingsRecord {
@@ -85,18 +87,16 @@ impl SettingsRecord {
             max_open_uploads: 0,
             next_upload: 1,
             next_graph: 1,
-            admins: BTreeSet::new(),
+            next_context: 1,
+            policy: PolicyRecord::default(),
         }
     }
 
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = RecordWriter::new(Self::LAYOUT);
         w.u64(self.max_model_bytes).u64(self.max_total_bytes).u64(self.max_heap_bytes);
-        w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph);
-        w.u16(self.admins.len() as u16);
-        for admin in &self.admins {
-            w.short(admin.as_slice());
-        }
+        w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph).u64(self.next_context);
+        self.policy.write(&mut w);
         w.finish()
     }
 
@@ -108,8 +108,8 @@ impl SettingsRecord {
         let max_open_uploads = r.u32()?;
         let next_upload = r.u64()?;
         let next_graph = r.u64()?;
-        let count = r.u16()?;
-        let admins = (0..count).map(|_| r.principal("admins")).collect::<Result<_, _>>()?;
+        let next_context = r.u64()?;
+        let policy = PolicyRecord::read(&mut r)?;
         r.end()?;
         Ok(SettingsRecord {
             max_model_bytes,
@@ -118,7 +118,8 @@ impl SettingsRecord {
             max_open_uploads,
             next_upload,
             next_graph,
-            admins,
+            next_context,
+            policy,
         })
     }
 
@@ -132,11 +133,13 @@ impl SettingsRecord {
                 0 => DEFAULT_MAX_OPEN_UPLOADS,
                 set => set,
             },
+            max_contexts: self.policy.max_contexts(),
+            instructions_per_caller_and_day: self.policy.instructions_per_caller_and_day,
         }
     }
 }
 
-/// Settings and admins. Whether a caller may change them is the embedder's to decide.
+/// Settings. Whether a caller may change them is the embedder's to decide.
 impl<M: Memory> Store<M> {
     /// The limits in force.
     pub fn settings(&self) -> Settings {
@@ -145,51 +148,27 @@ impl<M: Memory> Store<M> {
 
     /// Takes the settings that `args` has and keeps the others; `admins` replaces the whole set. All or nothing.
     ///
-    /// A lower limit holds for uploads that begin later; what is stored stays.
+    /// A lower limit holds for uploads and contexts that begin later; what is stored stays.
     pub fn apply(&mut self, args: &InitArgs) -> Result<(), SettingsError> {
         let mut next = self.settings.clone();
         set("max_model_bytes", args.max_model_bytes, MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
         set("max_total_bytes", args.max_total_bytes, MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
         set("max_heap_bytes", args.max_heap_bytes, MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
         set("max_open_uploads", args.max_open_uploads, MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        next.policy.apply(args)?;
         if let Some(admins) = &args.admins {
-            next.admins = admins.iter().copied().collect();
-            check_admins(&next.admins)?;
+            let change = self.plan_admins(admins)?;
+            self.change_admins(change);
         }
+        self.change_settings(next);
+        Ok(())
+    }
+
+    /// Puts `next` in force and into the cell, if it is another.
+    pub(crate) fn change_settings(&mut self, next: SettingsRecord) {
         if next != self.settings {
             self.write_settings(next);
         }
-        Ok(())
-    }
-
-    /// Whether `caller` is an admin. Controllers are not unless they were named.
-    pub fn is_admin(&self, caller: Principal) -> bool {
-        self.settings.admins.contains(&caller)
-    }
-
-    /// The admins, in order.
-    pub fn admins(&self) -> Vec<Principal> {
-        self.settings.admins.iter().copied().collect()
-    }
-
-    /// Names an admin; naming one again changes nothing.
-    pub fn add_admin(&mut self, admin: Principal) -> Result<(), SettingsError> {
-        let mut next = self.settings.clone();
-        if next.admins.insert(admin) {
-            check_admins(&next.admins)?;
-            self.write_settings(next);
-        }
-        Ok(())
-    }
-
-    /// Takes the role from an admin.
-    pub fn remove_admin(&mut self, admin: Principal) -> Result<(), SettingsError> {
-        let mut next = self.settings.clone();
-        if !next.admins.remove(&admin) {
-            return Err(SettingsError::NotAdmin { admin });
-        }
-        self.write_settings(next);
-        Ok(())
     }
 
     /// Puts `next` in force and into the cell.
@@ -200,7 +179,7 @@ impl<M: Memory> Store<M> {
 }
 
 /// Sets one limit if it came and is within 1 to `most`.
-fn set<T: Copy + PartialOrd + Default + Into<u64>>(
+pub(crate) fn set<T: Copy + PartialOrd + Default + Into<u64>>(
     setting: &'static str,
     came: Option<T>,
     most: T,
@@ -211,16 +190,6 @@ fn set<T: Copy + PartialOrd + Default + Into<u64>>(
             return Err(SettingsError::OutOfRange { setting, came: came.into(), most: most.into() });
         }
         *target = came;
-    }
-    Ok(())
-}
-
-fn check_admins(admins: &BTreeSet<Principal>) -> Result<(), SettingsError> {
-    if admins.contains(&Principal::anonymous()) {
-        return Err(SettingsError::AnonymousAdmin);
-    }
-    if admins.len() > MAX_ADMINS {
-        return Err(SettingsError::TooManyAdmins { came: admins.len() });
     }
     Ok(())
 }

@@ -243,6 +243,7 @@ fn status(id: u64, upload: &UploadRecord) -> UploadStatus {
         chunks: upload.received.chunks(),
         received: upload.received.count(),
         missing: upload.received.missing(MAX_MISSING_RANGES),
+        failed: None,
     }
 }
 

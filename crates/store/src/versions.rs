@@ -126,6 +126,8 @@ impl<M: Memory> Store<M> {
             models.push(ModelSummary {
                 name: name.to_owned(),
                 version,
+                labels: Vec::new(),
+                encoding: None,
                 bytes: record.bytes,
                 sha256: record.sha256.to_vec(),
                 state: Some(state),

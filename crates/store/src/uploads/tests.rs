@@ -214,15 +214,7 @@ impl Memory for Full {
 #[test]
 fn a_refused_grow_is_an_error() {
     let full = |most| Full { memory: VectorMemory::default(), most };
-    let memories = crate::Memories {
-        settings: full(9),
-        names: full(9),
-        versions: full(9),
-        facts: full(9),
-        uploads: full(9),
-        graphs: full(9),
-        blobs: full(2),
-    };
+    let memories = crate::Memories::each(|name| full(if name == "blobs" { 2 } else { 9 }));
     let mut store = Store::open(memories).unwrap();
     let me = principal(1);
     let error = store.begin(&spec("m", &file(1, 3 * CHUNK)), me, NOW).unwrap_err();
