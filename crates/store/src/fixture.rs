@@ -6,7 +6,7 @@ use ic_stable_structures::{Memory, VectorMemory};
 use proptest::test_runner::{Config, RngSeed};
 use sha2::{Digest, Sha256};
 
-use crate::{Memories, Store};
+use crate::{Deleted, Memories, Residency, Store};
 
 /// Size of a chunk in these tests: the smallest allowed.
 pub(crate) const CHUNK: usize = 65_536;
@@ -21,29 +21,50 @@ pub(crate) fn principal(n: u8) -> Principal {
     Principal::from_slice(&[n, 1])
 }
 
-/// Seven memories, empty; clones share their bytes.
+/// The memories of a store, each as `memory` gives it.
+pub(crate) fn each<M>(mut memory: impl FnMut() -> M) -> Memories<M> {
+    Memories {
+        settings: memory(),
+        names: memory(),
+        versions: memory(),
+        facts: memory(),
+        uploads: memory(),
+        graphs: memory(),
+        labels: memory(),
+        provenance: memory(),
+        properties: memory(),
+        blobs: memory(),
+    }
+}
+
+/// Memories that are empty; clones share their bytes.
 pub(crate) fn memories() -> Memories<VectorMemory> {
-    let m = VectorMemory::default;
-    Memories { settings: m(), names: m(), versions: m(), facts: m(), uploads: m(), graphs: m(), blobs: m() }
+    each(VectorMemory::default)
 }
 
 /// The same memories again.
 pub(crate) fn share(memories: &Memories<VectorMemory>) -> Memories<VectorMemory> {
-    Memories {
-        settings: memories.settings.clone(),
-        names: memories.names.clone(),
-        versions: memories.versions.clone(),
-        facts: memories.facts.clone(),
-        uploads: memories.uploads.clone(),
-        graphs: memories.graphs.clone(),
-        blobs: memories.blobs.clone(),
+    let mut all = list(memories).into_iter().cloned();
+    each(|| all.next().expect("there are as many"))
+}
+
+/// Every byte of the memories, in the order of their fields.
+pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
+    list(memories).into_iter().map(|memory| memory.borrow().clone()).collect()
+}
+
+/// Puts back what [`dump`] gave, as the Internet Computer does when a message traps.
+pub(crate) fn put_back(memories: &Memories<VectorMemory>, dumped: Vec<Vec<u8>>) {
+    for (memory, bytes) in list(memories).into_iter().zip(dumped) {
+        *memory.borrow_mut() = bytes;
     }
 }
 
-/// Every byte of the memories.
-pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
-    let Memories { settings, names, versions, facts, uploads, graphs, blobs } = memories;
-    [settings, names, versions, facts, uploads, graphs, blobs].map(|m| m.borrow().clone()).to_vec()
+/// The memories in the order of their fields.
+fn list<M>(memories: &Memories<M>) -> [&M; 10] {
+    let Memories { settings, names, versions, facts, uploads, graphs, labels, provenance, properties, blobs } =
+        memories;
+    [settings, names, versions, facts, uploads, graphs, labels, provenance, properties, blobs]
 }
 
 pub(crate) fn store() -> Store<VectorMemory> {
@@ -62,6 +83,7 @@ pub(crate) fn spec(name: &str, file: &[u8]) -> UploadSpec {
         bytes: file.len() as u64,
         sha256: Sha256::digest(file).to_vec(),
         chunk_bytes: Some(CHUNK as u32),
+        ..UploadSpec::default()
     }
 }
 
@@ -73,9 +95,9 @@ pub(crate) fn chunk(upload: u64, index: usize, file: &[u8]) -> ChunkRequest {
 
 /// Begins an upload and puts every chunk.
 pub(crate) fn uploaded<M: Memory>(store: &mut Store<M>, name: &str, file: &[u8], caller: Principal) -> u64 {
-    let upload = store.begin(&spec(name, file), caller, 5).expect("the upload begins").upload;
+    let upload = store.begin(&spec(name, file), caller, 5, false).expect("the upload begins").upload;
     for index in 0..file.chunks(CHUNK).len() {
-        store.put_chunk(&chunk(upload, index, file), caller).expect("the chunk is taken");
+        store.put_chunk(&chunk(upload, index, file), caller, 5).expect("the chunk is taken");
     }
     upload
 }
@@ -89,3 +111,17 @@ pub(crate) fn published<M: Memory>(store: &mut Store<M>, name: &str, file: &[u8]
         store.verify(&mut commit, u64::MAX).expect("the hash is right").expect("it is hashed at once");
     store.publish(verified, format!("facts of {name}").as_bytes(), 7).expect("it is published").version
 }
+
+/// The sha256 of the version, or of the newest one of the name: what confirms its deletion.
+pub(crate) fn confirmation<M: Memory>(store: &Store<M>, reference: &str) -> Vec<u8> {
+    store.resolve_any(reference).expect("it is there").sha256.to_vec()
+}
+
+/// Deletes what `reference` names.
+pub(crate) fn deleted<M: Memory>(store: &mut Store<M>, reference: &str) -> Deleted {
+    let sha256 = confirmation(store, reference);
+    store.delete(reference, &sha256).expect("it is deleted")
+}
+
+/// A version with no graph in the heap.
+pub(crate) const AWAY: Residency<'_> = Residency { is_resident: &|_| false, is_loading: &|_| false };

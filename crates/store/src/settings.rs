@@ -4,13 +4,16 @@
 //!   layout = 1         ↕ 1     max_model_bytes  ↕ 8   0 where never set, as in the three below
 //!   max_total_bytes    ↕ 8     max_heap_bytes   ↕ 8
 //!   max_open_uploads   ↕ 4     next_upload      ↕ 8
-//!   next_graph         ↕ 8     admins           ↕ 2   and so many times: short
+//!   next_graph         ↕ 8     next_kept        ↕ 8
+//!   max_bytes_per_uploader ↕ 8   0 for no limit      abandoned_after_seconds ↕ 8   0 where never set
+//!   admins             ↕ 2     and so many times: short
 //! ```
 //!
-//! A limit that was never set is the running release's default, so a release may change its defaults. Neither counter
+//! A limit that was never set is the running release's default, so a release may change its defaults. No counter
 //! may ever go back: ids are never reused.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use candid::Principal;
 use ic_nn_types::InitArgs;
@@ -34,6 +37,13 @@ const DEFAULT_MAX_HEAP_BYTES: u64 = 5 << 29;
 /// 16: each upload reserves the whole of its file, and its record is read when another one begins.
 const DEFAULT_MAX_OPEN_UPLOADS: u32 = 16;
 
+/// 7 days: a weekend away and a slow link are no reason to start over.
+const DEFAULT_ABANDONED_AFTER_SECONDS: u64 = 7 * 86_400;
+
+/// 1 hour: no client waits that long between two chunks of one upload.
+const LEAST_ABANDONED_AFTER_SECONDS: u64 = 3_600;
+/// 1 year: longer would be never.
+const MOST_ABANDONED_AFTER_SECONDS: u64 = 365 * 86_400;
 /// 4 GiB: a wasm32 heap holds no larger file.
 const MOST_MODEL_BYTES: u64 = 4 << 30;
 /// 60 GiB: a `MemoryManager` with buckets of 2 MiB addresses 64 GiB, of which some are the tables' and some lie in gaps
@@ -56,6 +66,10 @@ pub struct Settings {
     pub max_heap_bytes: u64,
     /// Uploads open at one time; 16 unless set.
     pub max_open_uploads: u32,
+    /// Stable memory for the versions and open uploads of one uploader, bytes in whole pages; 0, unless set, for no limit.
+    pub max_bytes_per_uploader: u64,
+    /// Seconds without activity after which an upload is abandoned; 7 days unless set.
+    pub abandoned_after_seconds: u64,
 }
 
 /// What the cell holds.
@@ -69,6 +83,10 @@ pub(crate) struct SettingsRecord {
     pub(crate) next_upload: u64,
     /// INVARIANT: above every graph handle ever given.
     pub(crate) next_graph: u64,
+    /// INVARIANT: above the number of every name ever given to bytes that are kept without one.
+    pub(crate) next_kept: u64,
+    max_bytes_per_uploader: u64,
+    abandoned_after_seconds: u64,
     admins: BTreeSet<Principal>,
 }
 
@@ -85,6 +103,9 @@ impl SettingsRecord {
             max_open_uploads: 0,
             next_upload: 1,
             next_graph: 1,
+            next_kept: 1,
+            max_bytes_per_uploader: 0,
+            abandoned_after_seconds: 0,
             admins: BTreeSet::new(),
         }
     }
@@ -93,6 +114,7 @@ impl SettingsRecord {
         let mut w = RecordWriter::new(Self::LAYOUT);
         w.u64(self.max_model_bytes).u64(self.max_total_bytes).u64(self.max_heap_bytes);
         w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph);
+        w.u64(self.next_kept).u64(self.max_bytes_per_uploader).u64(self.abandoned_after_seconds);
         w.u16(self.admins.len() as u16);
         for admin in &self.admins {
             w.short(admin.as_slice());
@@ -108,6 +130,9 @@ impl SettingsRecord {
         let max_open_uploads = r.u32()?;
         let next_upload = r.u64()?;
         let next_graph = r.u64()?;
+        let next_kept = r.u64()?;
+        let max_bytes_per_uploader = r.u64()?;
+        let abandoned_after_seconds = r.u64()?;
         let count = r.u16()?;
         let admins = (0..count).map(|_| r.principal("admins")).collect::<Result<_, _>>()?;
         r.end()?;
@@ -118,6 +143,9 @@ impl SettingsRecord {
             max_open_uploads,
             next_upload,
             next_graph,
+            next_kept,
+            max_bytes_per_uploader,
+            abandoned_after_seconds,
             admins,
         })
     }
@@ -132,6 +160,8 @@ impl SettingsRecord {
                 0 => DEFAULT_MAX_OPEN_UPLOADS,
                 set => set,
             },
+            max_bytes_per_uploader: self.max_bytes_per_uploader,
+            abandoned_after_seconds: or(self.abandoned_after_seconds, DEFAULT_ABANDONED_AFTER_SECONDS),
         }
     }
 }
@@ -148,10 +178,14 @@ impl<M: Memory> Store<M> {
     /// A lower limit holds for uploads that begin later; what is stored stays.
     pub fn apply(&mut self, args: &InitArgs) -> Result<(), SettingsError> {
         let mut next = self.settings.clone();
-        set("max_model_bytes", args.max_model_bytes, MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
-        set("max_total_bytes", args.max_total_bytes, MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
-        set("max_heap_bytes", args.max_heap_bytes, MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
-        set("max_open_uploads", args.max_open_uploads, MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        set("max_model_bytes", args.max_model_bytes, 1..=MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
+        set("max_total_bytes", args.max_total_bytes, 1..=MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
+        set("max_heap_bytes", args.max_heap_bytes, 1..=MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
+        set("max_open_uploads", args.max_open_uploads, 1..=MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        let (per_uploader, abandoned_after) = (args.max_bytes_per_uploader, args.abandoned_after_seconds);
+        set("max_bytes_per_uploader", per_uploader, 0..=MOST_TOTAL_BYTES, &mut next.max_bytes_per_uploader)?;
+        let seconds = LEAST_ABANDONED_AFTER_SECONDS..=MOST_ABANDONED_AFTER_SECONDS;
+        set("abandoned_after_seconds", abandoned_after, seconds, &mut next.abandoned_after_seconds)?;
         if let Some(admins) = &args.admins {
             next.admins = admins.iter().copied().collect();
             check_admins(&next.admins)?;
@@ -199,16 +233,17 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Sets one limit if it came and is within 1 to `most`.
-fn set<T: Copy + PartialOrd + Default + Into<u64>>(
+/// Sets one limit if it came and is within `allowed`.
+fn set<T: Copy + PartialOrd + Into<u64>>(
     setting: &'static str,
     came: Option<T>,
-    most: T,
+    allowed: RangeInclusive<T>,
     target: &mut T,
 ) -> Result<(), SettingsError> {
     if let Some(came) = came {
-        if came <= T::default() || came > most {
-            return Err(SettingsError::OutOfRange { setting, came: came.into(), most: most.into() });
+        if !allowed.contains(&came) {
+            let (least, most) = ((*allowed.start()).into(), (*allowed.end()).into());
+            return Err(SettingsError::OutOfRange { setting, came: came.into(), least, most });
         }
         *target = came;
     }

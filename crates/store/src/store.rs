@@ -5,7 +5,9 @@
 
 use ic_stable_structures::{Memory, StableCell};
 
-use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
+use crate::record::{
+    GraphRecord, LabelRecord, NameRecord, PropertyRecord, ProvenanceRecord, UploadRecord, VersionRecord,
+};
 use crate::settings::SettingsRecord;
 use crate::table::{Memories, OpenError, Table, open_cell};
 
@@ -19,6 +21,9 @@ pub struct Store<M: Memory> {
     pub(crate) facts: Table<M>,
     pub(crate) uploads: Table<M>,
     pub(crate) graphs: Table<M>,
+    pub(crate) labels: Table<M>,
+    pub(crate) provenance: Table<M>,
+    pub(crate) properties: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
 }
@@ -37,6 +42,9 @@ impl<M: Memory> Store<M> {
             facts: Table::open("facts", memories.facts)?,
             uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
+            labels: Table::open(LabelRecord::TABLE, memories.labels)?,
+            provenance: Table::open(ProvenanceRecord::TABLE, memories.provenance)?,
+            properties: Table::open(PropertyRecord::TABLE, memories.properties)?,
             blobs: memories.blobs,
             commits: Default::default(),
         })

@@ -12,7 +12,7 @@ use thiserror::Error;
 /// stay the same for as long as the data shall be found.
 ///
 /// A `MemoryManager` gives memory in buckets and addresses at most 32,768 of them: with buckets of 16 pages (1 MiB) an
-/// empty store takes 6 MiB and all of it can grow to 32 GiB; 64 GiB of models need buckets of 32 pages or more.
+/// empty store takes one for each memory but `blobs` and all of it can grow to 32 GiB; 64 GiB of models need buckets of 32 pages or more.
 pub struct Memories<M> {
     /// The settings, admins and id counters: one cell.
     pub settings: M,
@@ -26,6 +26,12 @@ pub struct Memories<M> {
     pub uploads: M,
     /// The open graph handles.
     pub graphs: M,
+    /// The labels on versions.
+    pub labels: M,
+    /// Where versions and open uploads come from, and of how many files they are.
+    pub provenance: M,
+    /// The properties that were set of versions.
+    pub properties: M,
     /// The model files, in extents of 64 KiB pages.
     pub blobs: M,
 }
@@ -79,6 +85,12 @@ impl<M: Memory> Table<M> {
         to: Bound<Vec<u8>>,
     ) -> impl DoubleEndedIterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         self.0.range((from, to)).map(|entry| entry.into_pair())
+    }
+
+    /// Entries whose keys begin with `prefix`, in order.
+    pub(crate) fn starting<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a {
+        self.range(Bound::Included(prefix.to_vec()), Bound::Unbounded)
+            .take_while(move |(key, _)| key.starts_with(prefix))
     }
 
     /// Every entry, in order.
