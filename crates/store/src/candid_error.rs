@@ -12,6 +12,7 @@ use crate::error::{
 };
 use crate::extent::ReadError;
 use crate::labels::SetLabelError;
+use crate::properties::PropertyError;
 use crate::serving::{RetireError, VersionPolicyError};
 
 /// Implements `From<$error> for Error`, the code by variant.
@@ -120,6 +121,12 @@ codes! { RetireError:
 
 codes! { DeleteError:
     Confirmation { .. } => InvalidArgument,
+    Lookup(lookup) => lookup_code(lookup),
+}
+
+codes! { PropertyError:
+    Key { .. } | Value { .. } => InvalidArgument,
+    TooMany { .. } => TooLarge,
     Lookup(lookup) => lookup_code(lookup),
 }
 

@@ -62,6 +62,7 @@ mod index;
 mod labels;
 mod layout;
 mod name;
+mod properties;
 mod provenance;
 mod received;
 mod record;
@@ -87,6 +88,7 @@ pub use layout::{RecordError, RecordProblem};
 pub use name::{
     LATEST, LabelError, MAX_LABEL_BYTES, MAX_NAME_BYTES, ModelRef, NameError, ReferenceError, Selector,
 };
+pub use properties::{MAX_PROPERTIES, MAX_PROPERTY_KEY_BYTES, MAX_PROPERTY_VALUE_BYTES, PropertyError};
 pub use provenance::{
     BuildersError, MAX_BUILDERS, MAX_METADATA_PAIRS, MAX_PROVENANCE_BYTES, ProvenanceError,
 };

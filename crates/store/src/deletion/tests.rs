@@ -19,17 +19,20 @@ fn deletion_takes_versions_and_all_that_leads_to_them() {
     for (label, version) in [("a", 1), ("b", 1), ("c", 2), ("d", 3)] {
         store.set_label("m", version, label).unwrap();
     }
+    store.set_property("m", 1, "k", Some("v")).unwrap();
+    store.set_property("m", 2, "k", Some("v")).unwrap();
     let want = Deleted { name: "m".into(), versions: vec![1], graphs: vec![graphs[0]] };
     assert_eq!(deleted(&mut store, "m:1"), want);
     assert_eq!(store.graph(graphs[0]), Err(GraphError::Unloaded { graph: graphs[0] }));
     assert!(store.graph(graphs[1]).is_ok());
     let rows = |store: &Store<_>| {
-        [&store.versions, &store.facts, &store.graphs, &store.labels].map(|t| t.iter().count())
+        [&store.versions, &store.facts, &store.graphs, &store.labels, &store.properties]
+            .map(|t| t.iter().count())
     };
-    assert_eq!(rows(&store), [3, 3, 1, 2]);
+    assert_eq!(rows(&store), [3, 3, 1, 2, 1]);
     let want = Deleted { name: "m".into(), versions: vec![2, 3], graphs: vec![graphs[1]] };
     assert_eq!(deleted(&mut store, "m"), want);
-    assert_eq!(rows(&store), [1, 1, 0, 0]);
+    assert_eq!(rows(&store), [1, 1, 0, 0, 0]);
     assert!(store.get("m.0", 1).is_ok());
 }
 
