@@ -11,6 +11,7 @@ use crate::error::{
     SettingsError, UploadError,
 };
 use crate::extent::ReadError;
+use crate::kept::KeepError;
 use crate::labels::SetLabelError;
 use crate::properties::PropertyError;
 use crate::serving::{RetireError, VersionPolicyError};
@@ -71,6 +72,12 @@ fn lookup_code(error: &LookupError) -> ErrorCode {
 codes! { BeginError:
     Name(_) | Sha256Length { .. } | Empty | ChunkBytes { .. } | Builders(_) | Provenance(_) => InvalidArgument,
     Room(_) | TooManyOpen { .. } => TooLarge,
+    Record(_) => RuntimeError,
+}
+
+codes! { KeepError:
+    Empty | Builders(_) => InvalidArgument,
+    Room(_) => TooLarge,
     Record(_) => RuntimeError,
 }
 

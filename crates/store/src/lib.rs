@@ -59,6 +59,7 @@ mod extent;
 mod fixture;
 mod graphs;
 mod index;
+mod kept;
 mod labels;
 mod layout;
 mod name;
@@ -83,6 +84,7 @@ pub use error::{
 pub use extent::{Blob, PAGE_BYTES, ReadError};
 pub use graphs::OpenGraph;
 pub use index::{IndexPage, Indexed, Residency};
+pub use kept::KeepError;
 pub use labels::{MAX_LABELS, SetLabelError};
 pub use layout::{RecordError, RecordProblem};
 pub use name::{

@@ -16,13 +16,16 @@ fn lines(page: &IndexPage) -> Vec<String> {
     page.entries.iter().map(|e| line(e).trim_end().to_owned()).collect()
 }
 
-/// Names on both sides of those that the store gives itself.
+/// Names on both sides of those that the store gives itself, and two of those.
 fn many() -> Store<VectorMemory> {
     let mut store = store();
     for name in ["b", "a", "a-b", "C", "9"] {
         for seed in 0..3 {
             published(&mut store, name, &file(seed, 3));
         }
+    }
+    for _ in 0..2 {
+        store.keep(&[b"x"], [0; 32], GraphEncoding::Onnx, principal(1), b"", 0).unwrap();
     }
     store
 }

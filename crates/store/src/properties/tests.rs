@@ -1,9 +1,9 @@
 //! Properties: set, unset, bounded.
 
-use ic_nn_types::{Error, ErrorCode};
+use ic_nn_types::{Error, ErrorCode, GraphEncoding};
 
 use super::*;
-use crate::fixture::{file, memories, published, share, store};
+use crate::fixture::{file, memories, principal, published, share, store};
 
 fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
     list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
@@ -49,4 +49,14 @@ fn properties_are_bounded() {
     assert_eq!(set("1", Some("changed")), Ok(()));
     let error = store.set_property("m", 2, "a", None).unwrap_err();
     assert_eq!(Error::from(error).code, ErrorCode::NotFound);
+}
+
+#[test]
+fn what_is_kept_without_a_name_has_properties_too() {
+    let mut store = store();
+    let name = store.keep(&[b"x"], [0; 32], GraphEncoding::Onnx, principal(1), b"", 0).unwrap().name;
+    store.set_property(&name, 1, "a", Some("1")).unwrap();
+    assert_eq!(store.properties(&name, 1), Ok(pairs(&[("a", "1")])));
+    store.discard(&name).unwrap();
+    assert_eq!(store.properties.iter().count(), 0);
 }
