@@ -62,6 +62,8 @@ mod index;
 mod kept;
 mod labels;
 mod layout;
+#[cfg(test)]
+mod model;
 mod name;
 mod properties;
 mod provenance;
