@@ -39,7 +39,7 @@ impl<M: Memory> Store<M> {
     pub fn set_label(&mut self, name: &str, version: u64, label: &str) -> Result<Option<u64>, SetLabelError> {
         settable(label)?;
         let VersionRecord { retired, .. } = self.named_version(name, version)?;
-        self.serving(name).map_err(LookupError::Record)?.check(name, version, retired)?;
+        self.check_served(name, version, retired)?;
         let rows = self.label_rows(name).map_err(LookupError::Record)?;
         let before = rows.iter().find(|(other, _)| other == label).map(|(_, on)| *on);
         if before.is_none() && rows.len() >= MAX_LABELS {

@@ -95,7 +95,7 @@ impl Serving {
     }
 
     /// The error if a version of the name is not served.
-    pub(crate) fn check(&self, name: &str, version: u64, retired: bool) -> Result<(), LookupError> {
+    fn check(&self, name: &str, version: u64, retired: bool) -> Result<(), LookupError> {
         let name = || name.to_owned();
         match self.unserved(version, retired) {
             None => Ok(()),
@@ -167,13 +167,27 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
+    /// The error if a version of a name is not served. Walks the name's versions only where its policy counts them.
+    pub(crate) fn check_served(&self, name: &str, version: u64, retired: bool) -> Result<(), LookupError> {
+        let serving = match self.policy(name)? {
+            VersionPolicy::Latest(_) => self.serving(name)?,
+            policy => Serving { policy, floor: 0, latest: None },
+        };
+        serving.check(name, version, retired)
+    }
+
+    /// The policy of a name, whether it has versions or not.
+    fn policy(&self, name: &str) -> Result<VersionPolicy, RecordError> {
+        Ok(match self.names.get(name.as_bytes()) {
+            Some(bytes) => NameRecord::decode(&bytes)?.policy,
+            None => VersionPolicy::All,
+        })
+    }
+
     /// What of a name is served. Costs the records of its newest versions: as many as are retired before the first that is
     /// not, or before the last that the policy counts.
     pub(crate) fn serving(&self, name: &str) -> Result<Serving, RecordError> {
-        let policy = match self.names.get(name.as_bytes()) {
-            Some(bytes) => NameRecord::decode(&bytes)?.policy,
-            None => VersionPolicy::All,
-        };
+        let policy = self.policy(name)?;
         let mut serving = Serving { policy, floor: 0, latest: None };
         let mut left = match &serving.policy {
             VersionPolicy::All => 1,

@@ -47,14 +47,13 @@ impl<M: Memory> Store<M> {
     /// not served is an error that says why.
     pub fn resolve(&self, reference: &str) -> Result<Version, LookupError> {
         let ModelRef { name, selector } = ModelRef::parse(reference)?;
-        let serving = self.serving(name)?;
         let version = match selector {
-            Selector::Newest => self.latest(name, &serving)?,
+            Selector::Newest => return self.get(name, self.latest(name, &self.serving(name)?)?),
             Selector::Version(version) => version,
             Selector::Label(label) => self.labelled(name, label)?,
         };
         let record = self.version(name, version)?;
-        serving.check(name, version, record.retired)?;
+        self.check_served(name, version, record.retired)?;
         Ok(describe(name, version, record))
     }
 
