@@ -80,6 +80,7 @@ impl<M: Memory> Store<M> {
         if data.len() as u64 != expected {
             return Err(ChunkError::Length { upload, index, came: data.len(), expected });
         }
+        self.file(UploadRecord::TABLE, record.extent, record.bytes).map_err(UploadError::Record)?;
         self.blobs.write(record.extent.offset() + offset, data);
         record.received.insert(index);
         record.active_at = now;

@@ -17,10 +17,9 @@ use ic_stable_structures::Memory;
 use sha2::{Digest, Sha256};
 
 use crate::error::CommitError;
-use crate::extent::Blob;
 use crate::name::version_key;
 use crate::provenance::upload_key;
-use crate::record::{NameRecord, VersionRecord};
+use crate::record::{NameRecord, UploadRecord, VersionRecord};
 use crate::store::Store;
 
 /// What [`Store::verify`] may hash in one update message: 256 MiB.
@@ -143,7 +142,7 @@ impl<M: Memory> Store<M> {
         let &mut Commit { upload, token, .. } = commit;
         self.commits.check(upload, token)?;
         let record = self.upload(upload)?;
-        let file = Blob::new(&self.blobs, record.extent, record.bytes);
+        let file = self.file(UploadRecord::TABLE, record.extent, record.bytes)?;
         let end = record.bytes.min(commit.hashed.saturating_add(at_most.max(1)));
         let mut buffer = vec![0; record.bytes.min(BUFFER_BYTES) as usize];
         while commit.hashed < end {

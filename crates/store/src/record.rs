@@ -99,7 +99,7 @@ impl NameRecord {
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
         let next_version = r.u64()?;
-        if next_version == 0 {
+        if !(1..u64::MAX).contains(&next_version) {
             return Err(r.field("next_version"));
         }
         let policy = match r.u8()? {

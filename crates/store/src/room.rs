@@ -7,8 +7,8 @@ use candid::Principal;
 use ic_stable_structures::Memory;
 use thiserror::Error;
 
-use crate::extent::{Extent, PAGE_BYTES, first_fit};
-use crate::layout::RecordError;
+use crate::extent::{Blob, Extent, PAGE_BYTES, first_fit};
+use crate::layout::{RecordError, RecordProblem};
 use crate::name::is_reserved;
 use crate::record::{UploadRecord, VersionRecord};
 use crate::store::Store;
@@ -131,6 +131,19 @@ impl<M: Memory> Store<M> {
         match taken.saturating_add(needed) > limit {
             true => Err(RoomError::TotalTooLarge { needed, taken, limit }),
             false => Ok(first_fit(&mut claims.extents, Extent::pages_for(bytes))),
+        }
+    }
+
+    /// The file at `extent`, which a record of `table` says: an error if it is not within the memory.
+    pub(crate) fn file(
+        &self,
+        table: &'static str,
+        extent: Extent,
+        bytes: u64,
+    ) -> Result<Blob<'_, M>, RecordError> {
+        match extent.end() <= self.blobs.size() {
+            true => Ok(Blob::new(&self.blobs, extent, bytes)),
+            false => Err(RecordError { table, problem: RecordProblem::Field { field: "extent" } }),
         }
     }
 

@@ -135,6 +135,10 @@ impl SettingsRecord {
         let abandoned_after_seconds = r.u64()?;
         let count = r.u16()?;
         let admins = (0..count).map(|_| r.principal("admins")).collect::<Result<_, _>>()?;
+        let ids = [("next_upload", next_upload), ("next_graph", next_graph), ("next_kept", next_kept)];
+        if let Some((field, _)) = ids.into_iter().find(|(_, next)| !(1..u64::MAX).contains(next)) {
+            return Err(r.field(field));
+        }
         r.end()?;
         Ok(SettingsRecord {
             max_model_bytes,

@@ -157,7 +157,7 @@ impl<M: Memory> Store<M> {
     /// not arrived read as whatever that memory last held, so ask only between `begin_commit` and `publish`.
     pub fn upload_blob(&self, upload: u64) -> Result<Blob<'_, M>, UploadError> {
         let record = self.upload(upload)?;
-        Ok(Blob::new(&self.blobs, record.extent, record.bytes))
+        Ok(self.file(UploadRecord::TABLE, record.extent, record.bytes)?)
     }
 
     /// The record of an open upload.

@@ -97,7 +97,7 @@ impl<M: Memory> Store<M> {
     /// The version's file.
     pub fn blob(&self, name: &str, version: u64) -> Result<Blob<'_, M>, LookupError> {
         let record = self.version(name, version)?;
-        Ok(Blob::new(&self.blobs, record.extent, record.bytes))
+        Ok(self.file(VersionRecord::TABLE, record.extent, record.bytes)?)
     }
 
     /// The record of a version.

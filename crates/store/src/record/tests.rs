@@ -199,6 +199,8 @@ fn impossible_fields_are_told() {
     }
     assert_eq!(ProvenanceRecord::decode(&[1, 0, 2]).unwrap_err().problem, field("licence"));
     assert_eq!(PropertyRecord::decode(&[1, 0xFF]).unwrap_err().problem, field("value"));
+    let last = NameRecord { next_version: u64::MAX, policy: VersionPolicy::All };
+    assert_eq!(NameRecord::decode(&last.encode()).unwrap_err().problem, field("next_version"));
     let far = Extent { start: u64::MAX, pages: 2 };
     for extent in [far, Extent { start: 0, pages: 1 }, Extent { start: 0, pages: 0 }] {
         let record = VersionRecord { extent, ..version() };

@@ -126,6 +126,14 @@ fn golden_cell() {
     let golden = golden.concat();
     assert_eq!(&dump(&memories)[0][..golden.len()], golden);
     assert_eq!(SettingsRecord::decode(&golden[8..]), Ok(store.settings.clone()));
+    for (at, field) in [(28, "next_upload"), (36, "next_graph"), (44, "next_kept")] {
+        for id in [0, u64::MAX] {
+            let mut bytes = golden[8..].to_vec();
+            bytes[at + 1..at + 9].copy_from_slice(&id.to_le_bytes());
+            let problem = RecordProblem::Field { field };
+            assert_eq!(SettingsRecord::decode(&bytes).unwrap_err().problem, problem);
+        }
+    }
     for len in 0..74 {
         assert_eq!(SettingsRecord::decode(&golden[8..8 + len]).unwrap_err().problem, RecordProblem::Short);
     }

@@ -4,7 +4,9 @@ use ic_nn_types::{Error, ErrorCode, VersionPolicy};
 
 use super::*;
 use crate::NameError;
-use crate::fixture::{deleted, file, published, store};
+use crate::extent::Extent;
+use crate::fixture::{chunk, deleted, file, principal, published, store, uploaded};
+use crate::record::UploadRecord;
 
 #[test]
 fn references_lead_to_versions_or_say_what_exists() {
@@ -75,4 +77,25 @@ fn bytes_and_facts_are_the_versions_own() {
     assert_eq!(store.facts("m", 2), Ok(b"facts of m".to_vec()));
     assert!(store.blob("m", 3).is_err());
     assert_eq!(store.facts("m", 3).unwrap_err().to_string(), "model `m` has no version 3; newest is 2");
+}
+
+#[test]
+fn a_file_that_is_not_within_the_memory_is_told() {
+    let mut store = store();
+    let me = principal(1);
+    published(&mut store, "m", &[1]);
+    let upload = uploaded(&mut store, "m", &[2], me);
+    let mut commit = store.begin_commit(upload, me).unwrap();
+    let extent = Extent { start: 2, pages: 1 };
+    let version = VersionRecord { extent, ..store.version("m", 1).unwrap() };
+    store.versions.insert(&version_key("m", 1), version.encode());
+    let record = UploadRecord { extent, ..store.upload(upload).unwrap() };
+    store.uploads.insert(&upload.to_be_bytes(), record.encode());
+    let field = |table| RecordError { table, problem: RecordProblem::Field { field: "extent" } };
+    assert_eq!(store.blob("m", 1).err(), Some(field("versions").into()));
+    assert_eq!(store.upload_blob(upload).err(), Some(field("uploads").into()));
+    assert_eq!(store.verify(&mut commit, 1).err(), Some(field("uploads").into()));
+    store.end_commit(&commit);
+    let put = store.put_chunk(&chunk(upload, 0, &[2]), me, 0).unwrap_err();
+    assert_eq!(Error::from(put).code, ErrorCode::RuntimeError);
 }
