@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use self::plain::{Counts, Plain, Version, told};
 use crate::bounds::Bounds;
-use crate::fixture::{dump, memories, principal, published, restore, seeded, share};
+use crate::fixture::{dump, memories, principal, published, put_back, seeded, share};
 use crate::{
     GraphError, Memories, OpenContext, OpenContextError, QuotaError, RoleError, SettingsError, Store,
 };
@@ -303,7 +303,7 @@ impl Pair {
                     self.take(step);
                     self.check();
                 }
-                restore(&self.memories, &before.0);
+                put_back(&self.memories, &before.0);
                 self.store = open(&self.memories);
                 self.plain = before.1;
             }
@@ -345,7 +345,7 @@ impl Pair {
         let new = next.roles.keys().any(|p| !self.plain.roles.contains_key(p));
         let came = next.roles.len() as u64;
         let refusal = if contexts == Some(0) {
-            Some(SettingsError::OutOfRange { setting: "max_contexts", came: 0, most: 100_000 })
+            Some(SettingsError::OutOfRange { setting: "max_contexts", came: 0, least: 1, most: 100_000 })
         } else if price == Some(0) {
             Some(SettingsError::Price { bits: 0 })
         } else if admins.is_some_and(|admins| admins.contains(&0)) {
@@ -381,10 +381,11 @@ impl Pair {
 
     /// What an embedder does: deletes, forgets, and closes what it can in this message.
     fn delete(&mut self, key: Version, at_most: usize) {
-        let result = self.store.delete(&format!("{}:{}", key.0, key.1));
+        let reference = format!("{}:{}", key.0, key.1);
+        let sha256 = self.store.get(key.0, key.1).map(|v| v.sha256).unwrap_or_default();
+        let result = self.store.delete(&reference, &sha256);
         assert_eq!(result.is_ok(), self.plain.versions.remove(&key));
         if result.is_ok() {
-            self.store.forget_statistics(key.0, key.1);
             self.plain.counts.remove(&key);
             self.plain.graphs.retain(|_, version| *version != key);
             let want = self.plain.close_of(key, at_most);

@@ -6,7 +6,7 @@ use ic_stable_structures::{Memory, VectorMemory};
 use proptest::test_runner::{Config, RngSeed};
 use sha2::{Digest, Sha256};
 
-use crate::{Memories, Store};
+use crate::{Deleted, Memories, Residency, Store};
 
 /// Size of a chunk in these tests: the smallest allowed.
 pub(crate) const CHUNK: usize = 65_536;
@@ -39,7 +39,7 @@ pub(crate) fn dump(memories: &Memories<VectorMemory>) -> Vec<Vec<u8>> {
 }
 
 /// Puts the bytes of a dump back: what the Internet Computer does with a message that traps.
-pub(crate) fn restore(memories: &Memories<VectorMemory>, dump: &[Vec<u8>]) {
+pub(crate) fn put_back(memories: &Memories<VectorMemory>, dump: &[Vec<u8>]) {
     let mut dump = dump.iter();
     map(memories, |memory| memory.borrow_mut().clone_from(dump.next().expect("as many as there were")));
 }
@@ -54,6 +54,9 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         statistics: f(&memories.statistics),
         uploads: f(&memories.uploads),
         graphs: f(&memories.graphs),
+        labels: f(&memories.labels),
+        provenance: f(&memories.provenance),
+        properties: f(&memories.properties),
         contexts: f(&memories.contexts),
         context_index: f(&memories.context_index),
         roles: f(&memories.roles),
@@ -91,9 +94,9 @@ pub(crate) fn chunk(upload: u64, index: usize, file: &[u8]) -> ChunkRequest {
 
 /// Begins an upload and puts every chunk.
 pub(crate) fn uploaded<M: Memory>(store: &mut Store<M>, name: &str, file: &[u8], caller: Principal) -> u64 {
-    let upload = store.begin(&spec(name, file), caller, 5).expect("the upload begins").upload;
+    let upload = store.begin(&spec(name, file), caller, 5, false).expect("the upload begins").upload;
     for index in 0..file.chunks(CHUNK).len() {
-        store.put_chunk(&chunk(upload, index, file), caller).expect("the chunk is taken");
+        store.put_chunk(&chunk(upload, index, file), caller, 5).expect("the chunk is taken");
     }
     upload
 }
@@ -107,3 +110,17 @@ pub(crate) fn published<M: Memory>(store: &mut Store<M>, name: &str, file: &[u8]
         store.verify(&mut commit, u64::MAX).expect("the hash is right").expect("it is hashed at once");
     store.publish(verified, format!("facts of {name}").as_bytes(), 7).expect("it is published").version
 }
+
+/// The sha256 of the version, or of the newest one of the name: what confirms its deletion.
+pub(crate) fn confirmation<M: Memory>(store: &Store<M>, reference: &str) -> Vec<u8> {
+    store.resolve_any(reference).expect("it is there").sha256.to_vec()
+}
+
+/// Deletes what `reference` names.
+pub(crate) fn deleted<M: Memory>(store: &mut Store<M>, reference: &str) -> Deleted {
+    let sha256 = confirmation(store, reference);
+    store.delete(reference, &sha256).expect("it is deleted")
+}
+
+/// A version with no graph in the heap.
+pub(crate) const AWAY: Residency<'_> = Residency { is_resident: &|_| false, is_loading: &|_| false };

@@ -67,7 +67,7 @@ impl PolicyRecord {
 
     /// Takes what `args` has of the policy. Nothing is in force yet.
     pub(crate) fn apply(&mut self, args: &InitArgs) -> Result<(), SettingsError> {
-        set("max_contexts", args.max_contexts, MOST_CONTEXTS, &mut self.max_contexts)?;
+        set("max_contexts", args.max_contexts, 1..=MOST_CONTEXTS, &mut self.max_contexts)?;
         if let Some(instructions) = args.instructions_per_caller_and_day {
             self.instructions_per_caller_and_day = instructions;
         }

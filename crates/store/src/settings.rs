@@ -4,12 +4,15 @@
 //!   layout = 1         ↕ 1     max_model_bytes  ↕ 8   0 where never set, as in the three below
 //!   max_total_bytes    ↕ 8     max_heap_bytes   ↕ 8
 //!   max_open_uploads   ↕ 4     next_upload      ↕ 8
-//!   next_graph         ↕ 8     next_context     ↕ 8
-//!   policy             ↕ 31    drawn in [`crate::policy`]
+//!   next_graph         ↕ 8     next_kept        ↕ 8
+//!   max_bytes_per_uploader ↕ 8   0 for no limit      abandoned_after_seconds ↕ 8   0 where never set
+//!   next_context       ↕ 8     policy           ↕ 31    drawn in [`crate::policy`]
 //! ```
 //!
 //! A limit that was never set is the running release's default, so a release may change its defaults. No counter
 //! may ever go back: ids are never reused.
+
+use std::ops::RangeInclusive;
 
 use ic_nn_types::InitArgs;
 use ic_stable_structures::Memory;
@@ -30,6 +33,13 @@ const DEFAULT_MAX_HEAP_BYTES: u64 = 5 << 29;
 /// 16: each upload reserves the whole of its file, and its record is read when another one begins.
 const DEFAULT_MAX_OPEN_UPLOADS: u32 = 16;
 
+/// 7 days: a weekend away and a slow link are no reason to start over.
+const DEFAULT_ABANDONED_AFTER_SECONDS: u64 = 7 * 86_400;
+
+/// 1 hour: no client waits that long between two chunks of one upload.
+const LEAST_ABANDONED_AFTER_SECONDS: u64 = 3_600;
+/// 1 year: longer would be never.
+const MOST_ABANDONED_AFTER_SECONDS: u64 = 365 * 86_400;
 /// 4 GiB: a wasm32 heap holds no larger file.
 const MOST_MODEL_BYTES: u64 = 4 << 30;
 /// 60 GiB: a `MemoryManager` with buckets of 2 MiB addresses 64 GiB, of which some are the tables' and some lie in gaps
@@ -56,6 +66,10 @@ pub struct Settings {
     pub max_contexts: u32,
     /// Instructions a day that a caller without a quota of its own may spend; 0, which it is unless set, for no limit.
     pub instructions_per_caller_and_day: u64,
+    /// Stable memory for the versions and open uploads of one uploader, bytes in whole pages; 0, unless set, for no limit.
+    pub max_bytes_per_uploader: u64,
+    /// Seconds without activity after which an upload is abandoned; 7 days unless set.
+    pub abandoned_after_seconds: u64,
 }
 
 /// What the cell holds.
@@ -72,6 +86,10 @@ pub(crate) struct SettingsRecord {
     /// INVARIANT: above every context id ever given.
     pub(crate) next_context: u64,
     pub(crate) policy: PolicyRecord,
+    /// INVARIANT: above the number of every name ever given to bytes that are kept without one.
+    pub(crate) next_kept: u64,
+    max_bytes_per_uploader: u64,
+    abandoned_after_seconds: u64,
 }
 
 impl SettingsRecord {
@@ -87,6 +105,9 @@ impl SettingsRecord {
             max_open_uploads: 0,
             next_upload: 1,
             next_graph: 1,
+            next_kept: 1,
+            max_bytes_per_uploader: 0,
+            abandoned_after_seconds: 0,
             next_context: 1,
             policy: PolicyRecord::default(),
         }
@@ -95,7 +116,9 @@ impl SettingsRecord {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = RecordWriter::new(Self::LAYOUT);
         w.u64(self.max_model_bytes).u64(self.max_total_bytes).u64(self.max_heap_bytes);
-        w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph).u64(self.next_context);
+        w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph);
+        w.u64(self.next_kept).u64(self.max_bytes_per_uploader).u64(self.abandoned_after_seconds);
+        w.u64(self.next_context);
         self.policy.write(&mut w);
         w.finish()
     }
@@ -108,8 +131,20 @@ impl SettingsRecord {
         let max_open_uploads = r.u32()?;
         let next_upload = r.u64()?;
         let next_graph = r.u64()?;
+        let next_kept = r.u64()?;
+        let max_bytes_per_uploader = r.u64()?;
+        let abandoned_after_seconds = r.u64()?;
         let next_context = r.u64()?;
         let policy = PolicyRecord::read(&mut r)?;
+        let ids = [
+            ("next_upload", next_upload),
+            ("next_graph", next_graph),
+            ("next_kept", next_kept),
+            ("next_context", next_context),
+        ];
+        if let Some((field, _)) = ids.into_iter().find(|(_, next)| !(1..u64::MAX).contains(next)) {
+            return Err(r.field(field));
+        }
         r.end()?;
         Ok(SettingsRecord {
             max_model_bytes,
@@ -120,6 +155,9 @@ impl SettingsRecord {
             next_graph,
             next_context,
             policy,
+            next_kept,
+            max_bytes_per_uploader,
+            abandoned_after_seconds,
         })
     }
 
@@ -135,6 +173,8 @@ impl SettingsRecord {
             },
             max_contexts: self.policy.max_contexts(),
             instructions_per_caller_and_day: self.policy.instructions_per_caller_and_day,
+            max_bytes_per_uploader: self.max_bytes_per_uploader,
+            abandoned_after_seconds: or(self.abandoned_after_seconds, DEFAULT_ABANDONED_AFTER_SECONDS),
         }
     }
 }
@@ -151,10 +191,14 @@ impl<M: Memory> Store<M> {
     /// A lower limit holds for uploads and contexts that begin later; what is stored stays.
     pub fn apply(&mut self, args: &InitArgs) -> Result<(), SettingsError> {
         let mut next = self.settings.clone();
-        set("max_model_bytes", args.max_model_bytes, MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
-        set("max_total_bytes", args.max_total_bytes, MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
-        set("max_heap_bytes", args.max_heap_bytes, MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
-        set("max_open_uploads", args.max_open_uploads, MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        set("max_model_bytes", args.max_model_bytes, 1..=MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
+        set("max_total_bytes", args.max_total_bytes, 1..=MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
+        set("max_heap_bytes", args.max_heap_bytes, 1..=MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
+        set("max_open_uploads", args.max_open_uploads, 1..=MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        let (per_uploader, abandoned_after) = (args.max_bytes_per_uploader, args.abandoned_after_seconds);
+        set("max_bytes_per_uploader", per_uploader, 0..=MOST_TOTAL_BYTES, &mut next.max_bytes_per_uploader)?;
+        let seconds = LEAST_ABANDONED_AFTER_SECONDS..=MOST_ABANDONED_AFTER_SECONDS;
+        set("abandoned_after_seconds", abandoned_after, seconds, &mut next.abandoned_after_seconds)?;
         next.policy.apply(args)?;
         if let Some(admins) = &args.admins {
             let change = self.plan_admins(admins)?;
@@ -178,16 +222,17 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Sets one limit if it came and is within 1 to `most`.
-pub(crate) fn set<T: Copy + PartialOrd + Default + Into<u64>>(
+/// Sets one limit if it came and is within `allowed`.
+pub(crate) fn set<T: Copy + PartialOrd + Into<u64>>(
     setting: &'static str,
     came: Option<T>,
-    most: T,
+    allowed: RangeInclusive<T>,
     target: &mut T,
 ) -> Result<(), SettingsError> {
     if let Some(came) = came {
-        if came <= T::default() || came > most {
-            return Err(SettingsError::OutOfRange { setting, came: came.into(), most: most.into() });
+        if !allowed.contains(&came) {
+            let (least, most) = ((*allowed.start()).into(), (*allowed.end()).into());
+            return Err(SettingsError::OutOfRange { setting, came: came.into(), least, most });
         }
         *target = came;
     }

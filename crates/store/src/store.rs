@@ -9,7 +9,9 @@ use crate::audit::AuditRecord;
 use crate::bounds::Bounds;
 use crate::callers::CallerRecord;
 use crate::contexts::ContextRecord;
-use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
+use crate::record::{
+    GraphRecord, LabelRecord, NameRecord, PropertyRecord, ProvenanceRecord, UploadRecord, VersionRecord,
+};
 use crate::roles::RoleRecord;
 use crate::settings::SettingsRecord;
 use crate::statistics::StatisticsRecord;
@@ -31,6 +33,9 @@ pub struct Store<M: Memory> {
     pub(crate) roles: Table<M>,
     pub(crate) callers: Table<M>,
     pub(crate) audit: Table<M>,
+    pub(crate) labels: Table<M>,
+    pub(crate) provenance: Table<M>,
+    pub(crate) properties: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
     /// What the tables of the access side hold at most.
@@ -57,6 +62,9 @@ impl<M: Memory> Store<M> {
             roles: Table::open(RoleRecord::TABLE, memories.roles)?,
             callers: Table::open(CallerRecord::TABLE, memories.callers)?,
             audit: Table::open(AuditRecord::TABLE, memories.audit)?,
+            labels: Table::open(LabelRecord::TABLE, memories.labels)?,
+            provenance: Table::open(ProvenanceRecord::TABLE, memories.provenance)?,
+            properties: Table::open(PropertyRecord::TABLE, memories.properties)?,
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),

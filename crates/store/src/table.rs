@@ -39,6 +39,12 @@ pub struct Memories<M> {
     pub callers: M,
     /// The newest lines of the audit log.
     pub audit: M,
+    /// The labels on versions.
+    pub labels: M,
+    /// Where versions and open uploads come from, and of how many files they are.
+    pub provenance: M,
+    /// The properties that were set of versions.
+    pub properties: M,
     /// The model files, in extents of 64 KiB pages.
     pub blobs: M,
 }
@@ -54,6 +60,9 @@ impl<M> Memories<M> {
             statistics: memory("statistics"),
             uploads: memory("uploads"),
             graphs: memory("graphs"),
+            labels: memory("labels"),
+            provenance: memory("provenance"),
+            properties: memory("properties"),
             contexts: memory("contexts"),
             context_index: memory("context_index"),
             roles: memory("roles"),
@@ -143,6 +152,12 @@ impl<M: Memory> Table<M> {
         to: Bound<Vec<u8>>,
     ) -> impl DoubleEndedIterator<Item = Entry> + '_ {
         self.0.range((from, to)).map(|entry| entry.into_pair())
+    }
+
+    /// Entries whose keys begin with `prefix`, in order.
+    pub(crate) fn starting<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + 'a {
+        self.range(Bound::Included(prefix.to_vec()), Bound::Unbounded)
+            .take_while(move |(key, _)| key.starts_with(prefix))
     }
 
     /// Every entry, in order.

@@ -48,7 +48,7 @@ fn a_context_that_leads_nowhere_says_why() {
     loaded(&mut store, 2);
     let (finalized, deleted) = (open(&mut store, 1, 1), open(&mut store, 2, 1));
     store.close_context(finalized).unwrap();
-    store.delete("m:2").unwrap();
+    crate::fixture::deleted(&mut store, "m:2");
     let gone = ContextError::Deleted { context: deleted, name: "m".into(), version: 2 };
     assert_eq!(store.context(deleted), Err(gone.clone()), "before it is cleared away");
     assert_eq!(store.close_context(deleted), Err(gone.clone()));
@@ -56,8 +56,8 @@ fn a_context_that_leads_nowhere_says_why() {
     assert_eq!(store.context(deleted), Err(gone.clone()), "and after");
     assert_eq!(store.close_context(deleted), Err(gone.clone()));
     let cases = [
-        (0, "no execution context 0; open one with init_execution_context", ErrorCode::NotFound),
-        (3, "no execution context 3; open one with init_execution_context", ErrorCode::NotFound),
+        (0, "no execution context 0; open one with init_execution_context", ErrorCode::InvalidArgument),
+        (3, "no execution context 3; open one with init_execution_context", ErrorCode::InvalidArgument),
         (
             1,
             "execution context 1 was finalized; open another with init_execution_context",
@@ -83,11 +83,11 @@ fn a_context_opens_on_an_open_handle_and_outlives_it() {
     assert_eq!(store.context(context).unwrap().graph, 1);
     assert!(store.contexts_of_version("m", 1), "it drains");
     for (graph, text) in [
-        (1, "graph 1 was unloaded; load it again with load_by_name, which gives a new handle"),
+        (1, "graph 1 was unloaded, or its model deleted; load it again with load_by_name, which gives a new handle"),
         (2, "no graph 2; load one with load_by_name"),
     ] {
         let error = store.open_context(graph, principal(1), false, 0).unwrap_err();
-        assert_eq!(Error::from(error), Error::not_found(text));
+        assert_eq!(Error::from(error), Error::invalid_argument(text));
     }
     store.close_context(context).unwrap();
     assert!(!store.contexts_of_version("m", 1));

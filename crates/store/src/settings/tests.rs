@@ -18,6 +18,8 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
         max_open_uploads: 16,
         max_contexts: 1_000,
         instructions_per_caller_and_day: 0,
+        max_bytes_per_uploader: 0,
+        abandoned_after_seconds: 604_800,
     };
     assert_eq!(store.settings(), defaults);
     store.apply(&InitArgs { max_model_bytes: Some(10), ..InitArgs::default() }).unwrap();
@@ -29,6 +31,9 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
         })
         .unwrap();
     store.apply(&InitArgs::default()).unwrap();
+    store.apply(&InitArgs { max_bytes_per_uploader: Some(9), ..InitArgs::default() }).unwrap();
+    assert_eq!(store.settings().max_bytes_per_uploader, 9);
+    store.apply(&InitArgs { max_bytes_per_uploader: Some(0), ..InitArgs::default() }).unwrap();
     assert_eq!(store.settings(), Settings { max_model_bytes: 10, max_open_uploads: 2, ..defaults });
     assert!(store.is_admin(principal(1)) && !store.is_admin(principal(2)));
     store.apply(&InitArgs { admins: Some(vec![]), ..InitArgs::default() }).unwrap();
@@ -53,6 +58,14 @@ fn what_is_out_of_range_changes_nothing() {
         (
             InitArgs { max_heap_bytes: Some((4 << 30) + 1), ..InitArgs::default() },
             "max_heap_bytes is 4294967297; 1 to 4294967296 are allowed",
+        ),
+        (
+            InitArgs { max_bytes_per_uploader: Some((60 << 30) + 1), ..InitArgs::default() },
+            "max_bytes_per_uploader is 64424509441; 0 to 64424509440 are allowed",
+        ),
+        (
+            InitArgs { abandoned_after_seconds: Some(3_599), ..InitArgs::default() },
+            "abandoned_after_seconds is 3599; 3600 to 31536000 are allowed",
         ),
         (
             InitArgs { max_model_bytes: Some(5), max_open_uploads: Some(1_001), ..InitArgs::default() },
@@ -100,6 +113,8 @@ fn golden_cell() {
     store
         .apply(&InitArgs {
             max_open_uploads: Some(3),
+            max_bytes_per_uploader: Some(4),
+            abandoned_after_seconds: Some(86_400),
             max_contexts: Some(5),
             instructions_per_caller_and_day: Some(6),
             policy: Some(AccessPolicy {
@@ -113,12 +128,15 @@ fn golden_cell() {
         .unwrap();
     let golden: &[&[u8]] = &[
         b"SCL\x01",
-        &84u32.to_le_bytes(),
+        &108u32.to_le_bytes(),
         &[1],
         &[0; 24],
         &[3, 0, 0, 0],
         &[1, 0, 0, 0, 0, 0, 0, 0],
         &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[4, 0, 0, 0, 0, 0, 0, 0],
+        &[0x80, 0x51, 1, 0, 0, 0, 0, 0],
         &[1, 0, 0, 0, 0, 0, 0, 0],
         &[3, 2, 1],
         &[0; 15],
@@ -129,7 +147,15 @@ fn golden_cell() {
     let golden = golden.concat();
     assert_eq!(&dump(&memories)[0][..golden.len()], golden);
     assert_eq!(SettingsRecord::decode(&golden[8..]), Ok(store.settings.clone()));
-    for len in 0..84 {
+    for (at, field) in [(28, "next_upload"), (36, "next_graph"), (44, "next_kept")] {
+        for id in [0, u64::MAX] {
+            let mut bytes = golden[8..].to_vec();
+            bytes[at + 1..at + 9].copy_from_slice(&id.to_le_bytes());
+            let problem = RecordProblem::Field { field };
+            assert_eq!(SettingsRecord::decode(&bytes).unwrap_err().problem, problem);
+        }
+    }
+    for len in 0..108 {
         assert_eq!(SettingsRecord::decode(&golden[8..8 + len]).unwrap_err().problem, RecordProblem::Short);
     }
 }
