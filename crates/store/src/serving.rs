@@ -169,7 +169,7 @@ impl<M: Memory> Store<M> {
 
     /// The error if a version of a name is not served. Walks the name's versions only where its policy counts them.
     pub(crate) fn check_served(&self, name: &str, version: u64, retired: bool) -> Result<(), LookupError> {
-        let serving = match self.policy(name)? {
+        let serving = match self.policy_of(name)? {
             VersionPolicy::Latest(_) => self.serving(name)?,
             policy => Serving { policy, floor: 0, latest: None },
         };
@@ -177,7 +177,7 @@ impl<M: Memory> Store<M> {
     }
 
     /// The policy of a name, whether it has versions or not.
-    fn policy(&self, name: &str) -> Result<VersionPolicy, RecordError> {
+    fn policy_of(&self, name: &str) -> Result<VersionPolicy, RecordError> {
         Ok(match self.names.get(name.as_bytes()) {
             Some(bytes) => NameRecord::decode(&bytes)?.policy,
             None => VersionPolicy::All,
@@ -187,7 +187,7 @@ impl<M: Memory> Store<M> {
     /// What of a name is served. Costs the records of its newest versions: as many as are retired before the first that is
     /// not, or before the last that the policy counts.
     pub(crate) fn serving(&self, name: &str) -> Result<Serving, RecordError> {
-        let policy = self.policy(name)?;
+        let policy = self.policy_of(name)?;
         let mut serving = Serving { policy, floor: 0, latest: None };
         let mut left = match &serving.policy {
             VersionPolicy::All => 1,

@@ -11,8 +11,9 @@ use thiserror::Error;
 /// The memories that a store needs, each used by it alone. The embedder maps them to its `MemoryId`s, which must
 /// stay the same for as long as the data shall be found.
 ///
-/// A `MemoryManager` gives memory in buckets and addresses at most 32,768 of them: with buckets of 16 pages (1 MiB) an
-/// empty store takes one for each memory but `blobs` and all of it can grow to 32 GiB; 64 GiB of models need buckets of 32 pages or more.
+/// A `MemoryManager` gives memory in buckets and addresses at most 32,768 of them: an empty store takes one for each
+/// memory but the blobs'. With buckets of 16 pages (1 MiB) all of it can grow to 32 GiB; 64 GiB of models need buckets of
+/// 32 pages or more.
 pub struct Memories<M> {
     /// The settings, admins and id counters: one cell.
     pub settings: M,
