@@ -1,10 +1,12 @@
 //! Golden bytes of every record, and decoding of what is no record.
 
+use ic_nn_types::UploadSpec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixture::seeded;
+use crate::fixture::{principal, published, seeded, spec, store};
 use crate::layout::RecordProblem;
+use crate::table::Table;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -145,6 +147,23 @@ fn golden_graph() {
     let record = GraphRecord { version: 3, name: "net".into() };
     assert_eq!(hex(&record.encode()), "010300000000000000036e6574");
     assert_eq!(GraphRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn golden_keys() {
+    let mut store = store();
+    let provenance = Some(provenance().provenance);
+    store.begin(&UploadSpec { provenance, ..spec("m", &[1]) }, principal(1), 0, false).unwrap();
+    published(&mut store, "m", &[2]);
+    store.set_label("m", 1, "best").unwrap();
+    store.set_property("m", 1, "k", Some("v")).unwrap();
+    store.keep(&[&[1], &[2]], [0; 32], GraphEncoding::Onnx, principal(1), b"", 0).unwrap();
+    let keys = |table: &Table<_>| table.iter().map(|(key, _)| hex(&key)).collect::<Vec<_>>();
+    assert_eq!(keys(&store.uploads), ["0000000000000001"]);
+    assert_eq!(keys(&store.versions), ["4031000000000000000001", "6d000000000000000001"]);
+    assert_eq!(keys(&store.provenance), ["000000000000000001", "4031000000000000000001"]);
+    assert_eq!(keys(&store.labels), ["6d0062657374"]);
+    assert_eq!(keys(&store.properties), ["6d0000000000000000016b"]);
 }
 
 #[test]
