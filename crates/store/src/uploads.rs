@@ -108,6 +108,11 @@ impl<M: Memory> Store<M> {
         Ok(status(upload, &record))
     }
 
+    /// Uploads that are open.
+    pub fn open_upload_count(&self) -> u64 {
+        self.uploads.len()
+    }
+
     /// Closes the upload and frees its extent.
     pub fn abort(&mut self, upload: u64, caller: Principal) -> Result<(), AbortError> {
         self.owned_upload(upload, caller)?;

@@ -41,8 +41,47 @@ pub struct Version {
     pub retired: bool,
 }
 
+impl Version {
+    /// Whether it is kept without a name, as what wasi-nn's `load` brings.
+    pub fn is_anonymous(&self) -> bool {
+        is_reserved(&self.name)
+    }
+}
+
 /// Look-ups.
 impl<M: Memory> Store<M> {
+    /// A version whose file has this sha256, kept ones too. Costs one read of every version's record up to it.
+    pub fn by_content(&self, sha256: &[u8; 32]) -> Result<Option<Version>, RecordError> {
+        for (key, value) in self.versions.iter() {
+            let record = VersionRecord::decode(&value)?;
+            if record.sha256 == *sha256 {
+                let (name, version) = parse_key(&key)?;
+                return Ok(Some(describe(name, version, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The versions of a name that are served, oldest first. Costs one read of each of its versions' records.
+    pub fn served_versions(&self, name: &str) -> Result<Vec<u64>, LookupError> {
+        let serving = self.serving(name)?;
+        let mut served = Vec::new();
+        for (key, value) in self.versions_of(name) {
+            let (version, record) = (parse_key(&key)?.1, VersionRecord::decode(&value)?);
+            if serving.unserved(version, record.retired).is_none() {
+                served.push(version);
+            }
+        }
+        Ok(served)
+    }
+
+    /// The sha256 of the file of every version of a name; those that cannot be read are left out.
+    pub fn contents_of(&self, name: &str) -> Vec<[u8; 32]> {
+        self.versions_of(name)
+            .filter_map(|(_, value)| Some(VersionRecord::decode(&value).ok()?.sha256))
+            .collect()
+    }
+
     /// The version to use that `"name"` (the newest that is served), `"name:version"` or `"name@label"` names. One that is
     /// not served is an error that says why.
     pub fn resolve(&self, reference: &str) -> Result<Version, LookupError> {
