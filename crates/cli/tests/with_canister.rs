@@ -166,7 +166,8 @@ fn versions_are_labelled_retired_and_restored() {
     need_canister();
     let folder = tempfile::tempdir().unwrap();
     let ic_nn = |arguments: &[&str]| kept(folder.path(), arguments);
-    let upload = ["upload", "digits", MODEL, "--licence", "MIT", "--meta", "task=digits", "--label", "stable"];
+    let upload =
+        ["upload", "digits", MODEL, "--licence", "MIT", "--meta", "task=digits", "--label", "stable"];
     assert_eq!(ic_nn(&upload).ok(), "digits:1\n");
     assert_eq!(ic_nn(&["upload", "digits", MODEL]).ok(), "digits:2\n");
     let described = json(&ic_nn(&["describe", "digits@stable", "--json"]).ok());

@@ -13,9 +13,29 @@ fn help_names_every_command_and_the_exit_codes() {
         assert!(help.contains(word), "{word} in {help}");
     }
     for verb in [
-        "run", "describe", "profile", "demo", "upload", "list", "index", "infer", "verify", "load", "unload",
-        "properties", "label", "policy", "retire", "restore", "delete", "stats", "metadata", "capabilities",
-        "roles", "access", "audit",
+        "run",
+        "describe",
+        "profile",
+        "demo",
+        "upload",
+        "list",
+        "index",
+        "infer",
+        "verify",
+        "load",
+        "unload",
+        "properties",
+        "label",
+        "policy",
+        "retire",
+        "restore",
+        "delete",
+        "stats",
+        "metadata",
+        "capabilities",
+        "roles",
+        "access",
+        "audit",
     ] {
         assert!(run(&[verb, "--help"]).ok().contains("Usage: ic-nn"), "{verb}");
     }

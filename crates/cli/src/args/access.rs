@@ -154,7 +154,9 @@ fn parse_price(text: &str) -> Result<Cycles, String> {
 fn parse_quota(text: &str) -> Result<Quota, String> {
     match text {
         "default" => Ok(Quota(None)),
-        _ => digits(text).parse().map(|n| Quota(Some(n))).map_err(|_| "instructions, or `default`".to_owned()),
+        _ => {
+            digits(text).parse().map(|n| Quota(Some(n))).map_err(|_| "instructions, or `default`".to_owned())
+        }
     }
 }
 

@@ -22,7 +22,9 @@ pub fn access(action: AccessAction, progress: Progress) -> Result<(), Failure> {
             let target = Target::open(&target, progress)?;
             let client = target.client();
             let mut policy = client.capabilities()?.policy;
-            for (now, to) in [(&mut policy.read, read), (&mut policy.query, query), (&mut policy.infer, infer)] {
+            for (now, to) in
+                [(&mut policy.read, read), (&mut policy.query, query), (&mut policy.infer, infer)]
+            {
                 if let Some(to) = to {
                     *now = to.into();
                 }
@@ -40,7 +42,9 @@ pub fn access(action: AccessAction, progress: Progress) -> Result<(), Failure> {
             target.client().set_price(&Price { cycles_per_call: price.0.map(Into::into) })?;
             target.keep()?;
             progress.note(&match price.0 {
-                Some(cycles) => format!("a canister that is not listed pays {} cycles a call", format::cycles(cycles)),
+                Some(cycles) => {
+                    format!("a canister that is not listed pays {} cycles a call", format::cycles(cycles))
+                }
                 None => "only who is listed may infer by update".to_owned(),
             });
         }

@@ -74,7 +74,9 @@ pub fn capabilities(args: &ShowArgs, progress: Progress) -> Result<(), Failure> 
         let encodings: Vec<Value> = c
             .encodings
             .iter()
-            .map(|e| json!({ "encoding": encoding(e.encoding), "supported": e.supported, "detail": e.detail }))
+            .map(
+                |e| json!({ "encoding": encoding(e.encoding), "supported": e.supported, "detail": e.detail }),
+            )
             .collect();
         let targets: Vec<Value> = c
             .targets

@@ -113,16 +113,7 @@ fn measure(
         steps.push(Step { what, charge, query: by == By::Query });
     }
     let (heap_bytes, stable_bytes) = local.memory();
-    Ok(Profile {
-        model,
-        bytes: files.bytes(),
-        steps,
-        steady,
-        not_queried,
-        heap_bytes,
-        stable_bytes,
-        limits,
-    })
+    Ok(Profile { model, bytes: files.bytes(), steps, steady, not_queried, heap_bytes, stable_bytes, limits })
 }
 
 impl Profile {

@@ -1,8 +1,6 @@
 //! wasi-nn's graph-execution-context; and whole tensors, which go in parts where a message does not hold them.
 
-use ic_nn_types::{
-    ComputeOptions, Context, Graph, NamedTensor, OutputPart, OutputRange, Tensor,
-};
+use ic_nn_types::{ComputeOptions, Context, Graph, NamedTensor, OutputPart, OutputRange, Tensor};
 
 use crate::{Client, ClientError, Transport};
 
@@ -34,8 +32,7 @@ impl<T: Transport> Client<T> {
         }
         let mut offset = 0;
         for bytes in tensor.data.chunks(PART_BYTES) {
-            let part =
-                Tensor { dimensions: tensor.dimensions.clone(), ty: tensor.ty, data: bytes.to_vec() };
+            let part = Tensor { dimensions: tensor.dimensions.clone(), ty: tensor.ty, data: bytes.to_vec() };
             self.set_input(context, name, &part, Some(offset))?;
             offset += bytes.len() as u64;
         }
@@ -75,7 +72,8 @@ impl<T: Transport> Client<T> {
         }
         let mut part = OutputPart { dimensions: tensor.dimensions.clone(), ..first };
         loop {
-            let same = part.dimensions == tensor.dimensions && part.ty == ty && part.total_bytes == total_bytes;
+            let same =
+                part.dimensions == tensor.dimensions && part.ty == ty && part.total_bytes == total_bytes;
             if !same {
                 return Err(torn("it changed while it was fetched".to_owned()));
             }

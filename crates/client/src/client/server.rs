@@ -1,8 +1,6 @@
 //! The server: alive, ready, what it is, what it can, what its models have done.
 
-use ic_nn_types::{
-    Capabilities, HttpRequest, HttpResponse, ModelMetadata, ModelStatistics, ServerMetadata,
-};
+use ic_nn_types::{Capabilities, HttpRequest, HttpResponse, ModelMetadata, ModelStatistics, ServerMetadata};
 
 use crate::{Client, ClientError, Transport};
 

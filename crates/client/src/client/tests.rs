@@ -75,9 +75,15 @@ fn an_output_is_put_together_from_its_parts() {
 #[test]
 fn an_output_whose_parts_disagree_is_an_error() {
     let torn = Contexts::client(bytes(9), 4, true).fetch_output(7, "y");
-    assert!(matches!(&torn, Err(ClientError::Tensor { message, .. }) if message.contains("changed")), "{torn:?}");
+    assert!(
+        matches!(&torn, Err(ClientError::Tensor { message, .. }) if message.contains("changed")),
+        "{torn:?}"
+    );
     let endless = Contexts::client(bytes(9), 0, false).fetch_output(7, "y");
-    assert!(matches!(&endless, Err(ClientError::Tensor { message, .. }) if message.contains("ends")), "{endless:?}");
+    assert!(
+        matches!(&endless, Err(ClientError::Tensor { message, .. }) if message.contains("ends")),
+        "{endless:?}"
+    );
     let mut odd = bytes(9);
     odd.dimensions = vec![10];
     let odd = Contexts::client(odd, 4, false).fetch_output(7, "y");
