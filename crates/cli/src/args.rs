@@ -2,12 +2,18 @@
 
 use std::path::PathBuf;
 
-use candid::Principal;
 use clap::{Args, Parser, Subcommand};
 
+mod access;
 mod input;
+mod registry;
 
+pub use access::{AccessAction, AccessArgs, AuditArgs, RolesAction, RolesArgs};
 pub use input::{AnswerArgs, Colours, Fit, InputArgs, Layout, PictureArgs, Resize, Scale};
+pub use registry::{
+    DataArgs, DeleteArgs, LabelArgs, NameArgs, PolicyArgs, PropertiesAction, PropertiesArgs, ProvenanceArgs,
+    ShowArgs, StatsArgs, UnloadArgs, UploadArgs, VerifyArgs,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,23 +67,47 @@ pub enum Command {
     /// Classify handwritten digits in a canister, upgrade it, and classify them again
     Demo(DemoArgs),
     /// Upload a model file to the target as a name's next version
-    #[command(after_help = "An upload that breaks off is resumed by the same command.")]
+    #[command(after_help = UPLOAD_EXAMPLES)]
     Upload(UploadArgs),
     /// List the models of the target
-    List(ListArgs),
+    List(ShowArgs),
+    /// List the models of the target in the words of the Open Inference Protocol
+    Index(ShowArgs),
     /// Ask a model of the target for an answer
     #[command(after_help = INFER_EXAMPLES)]
     Infer(InferArgs),
+    /// Hold a receipt to inputs: the target computes the outputs again and compares all hashes
+    #[command(after_help = VERIFY_NOTES)]
+    Verify(VerifyArgs),
     /// Load a model's graph into the target's heap and print its handle
     Load(NameArgs),
     /// Drop a model's graph from the target's heap; the model stays
     Unload(UnloadArgs),
+    /// List, read or set the properties of a loaded graph: warm-up, residency, response cache, largest cost
+    Properties(PropertiesArgs),
+    /// Put a label on a version; NAME@LABEL names it from then on
+    Label(LabelArgs),
+    /// Show or set which versions of a name are served
+    Policy(PolicyArgs),
+    /// Take a version out of service; it stays in the registry
+    Retire(NameArgs),
+    /// Put a retired version back into service
+    Restore(NameArgs),
     /// Delete a version of a model, or with its bare name every version
-    Delete(NameArgs),
+    #[command(after_help = "What goes is shown first. Nothing brings it back.")]
+    Delete(DeleteArgs),
+    /// Show what a version has done: inferences, failures, instructions
+    Stats(StatsArgs),
     /// Show what the target is: version, engine, limits, memory
-    Metadata(MetadataArgs),
-    /// Show or change who may upload and delete
-    Admins(AdminsArgs),
+    Metadata(ShowArgs),
+    /// Show what the target can: encodings, element types, targets, operators
+    Capabilities(ShowArgs),
+    /// Show or change who may upload, administrate and call
+    Roles(RolesArgs),
+    /// Show or change to whom which methods are open, the price, and quotas
+    Access(AccessArgs),
+    /// Show who changed what, oldest first (admins only)
+    Audit(AuditArgs),
     /// Print the completions of a shell
     #[command(
         after_help = "Example: ic-nn completions bash > ~/.local/share/bash-completion/completions/ic-nn"
@@ -96,11 +126,27 @@ Examples:
   ic-nn run model.onnx --input random:7 --shape 1x3x320x320
   ic-nn run models/digits.onnx --input models/digits/ --top 3 --upgrade";
 
+const UPLOAD_EXAMPLES: &str = "\
+Examples:
+  ic-nn upload digits models/digits.onnx --licence MIT --label stable
+  ic-nn upload encoder model.onnx --data model.onnx.data --source https://huggingface.co/... --meta task=embedding
+
+An upload that breaks off is resumed by the same command. A model whose weights lie in files of their own needs them in
+--data, in the order in which it names them; where they are missing, the error has their names in that order.";
+
+const VERIFY_NOTES: &str = "\
+Example:
+  ic-nn infer digits --input three.npy --receipt three.json
+  ic-nn verify three.json --input three.npy
+
+A receipt is valid where model, inputs, outputs and engine are those that it names. Exit code 1 where it is not.";
+
 const INFER_EXAMPLES: &str = "\
 Examples:
   ic-nn infer digits --local .ic-nn --input models/digits/digit-3-0.png --top 3
   ic-nn infer digits:2 --url https://icp-api.io --canister aaaaa-aa --input image=three.npy --json
-  ic-nn infer digits --update --input three.npy     (certified, up to 40 B instructions, costs cycles)";
+  ic-nn infer digits@stable --update --input three.npy     (certified, up to 40 B instructions, costs cycles)
+  ic-nn infer digits --input three.npy --receipt three.json";
 
 const PROFILE_NOTES: &str = "\
 Instructions are the ones a replica charges, counted by the embedded host. Cycles are the exact difference of the
@@ -147,6 +193,8 @@ pub struct RunArgs {
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
     #[command(flatten)]
+    pub data: DataArgs,
+    #[command(flatten)]
     pub input: InputArgs,
     #[command(flatten)]
     pub answer: AnswerArgs,
@@ -161,9 +209,11 @@ pub struct RunArgs {
 #[derive(Args, Debug)]
 #[allow(missing_docs)]
 pub struct DescribeArgs {
-    /// A model file, or a model of the target: NAME or NAME:VERSION
+    /// A model file, or a model of the target: NAME, NAME:VERSION or NAME@LABEL
     #[arg(value_name = "MODEL.onnx|NAME")]
     pub model: String,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Print everything as JSON
     #[arg(long)]
     pub json: bool,
@@ -178,6 +228,8 @@ pub struct ProfileArgs {
     /// The model file
     #[arg(value_name = "MODEL.onnx")]
     pub model: PathBuf,
+    #[command(flatten)]
+    pub data: DataArgs,
     /// Without inputs, random:0
     #[command(flatten)]
     pub input: InputArgs,
@@ -199,111 +251,24 @@ pub struct DemoArgs {
     pub wasm: WasmArgs,
 }
 
-/// `upload`.
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct UploadArgs {
-    /// The model's name in the registry
-    pub name: String,
-    /// The model file
-    #[arg(value_name = "MODEL.onnx")]
-    pub model: PathBuf,
-    /// Print the version as JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-/// `list`.
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct ListArgs {
-    /// Print everything as JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
 /// `infer`.
 #[derive(Args, Debug)]
 #[allow(missing_docs)]
 pub struct InferArgs {
-    /// NAME for its newest version, or NAME:VERSION
+    /// NAME for what `latest` means, NAME:VERSION or NAME@LABEL
     pub model: String,
     #[command(flatten)]
     pub input: InputArgs,
     /// Ask by an update call instead of a query
     #[arg(long)]
     pub update: bool,
+    /// Ask by an update for a receipt as well, and keep it in this file
+    #[arg(long, value_name = "FILE.json")]
+    pub receipt: Option<PathBuf>,
     #[command(flatten)]
     pub answer: AnswerArgs,
     #[command(flatten)]
     pub target: TargetArgs,
-}
-
-/// `load` and `delete`.
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct NameArgs {
-    /// NAME or NAME:VERSION
-    pub model: String,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-/// `unload`.
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct UnloadArgs {
-    /// NAME or NAME:VERSION, or a graph's handle
-    #[arg(value_name = "NAME|HANDLE")]
-    pub model: String,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-/// `metadata`.
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct MetadataArgs {
-    /// Print everything as JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub target: TargetArgs,
-}
-
-/// `admins`.
-#[derive(Args, Debug)]
-#[allow(missing_docs)]
-pub struct AdminsArgs {
-    #[command(subcommand)]
-    pub action: AdminsAction,
-}
-
-/// What `admins` does.
-#[derive(Subcommand, Debug)]
-#[allow(missing_docs)]
-pub enum AdminsAction {
-    /// List the admins
-    List {
-        #[command(flatten)]
-        target: TargetArgs,
-    },
-    /// Let a principal change the registry (controllers only)
-    Add {
-        principal: Principal,
-        #[command(flatten)]
-        target: TargetArgs,
-    },
-    /// Take that permission back (controllers only)
-    Remove {
-        principal: Principal,
-        #[command(flatten)]
-        target: TargetArgs,
-    },
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One file per command; the small ones of the registry share one.
+//! One file per command; small ones of one family share one.
 
 use clap::CommandFactory;
 
@@ -7,14 +7,20 @@ use crate::failure::Failure;
 use crate::print;
 use crate::progress::Progress;
 
-mod admins;
+mod access;
 mod ask;
+mod audit;
+mod delete;
 mod demo;
 mod describe;
+mod graphs;
+mod labels;
 mod metadata;
 mod model_file;
 mod profile;
+mod receipt;
 mod registry;
+mod roles;
 mod run;
 
 /// Does what the arguments say.
@@ -27,12 +33,23 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Demo(args) => demo::demo(&args, progress),
         Command::Upload(args) => registry::upload(&args, progress),
         Command::List(args) => registry::list(&args, progress),
+        Command::Index(args) => registry::index(&args, progress),
         Command::Infer(args) => ask::infer(&args, progress),
-        Command::Load(args) => registry::load(&args, progress),
-        Command::Unload(args) => registry::unload(&args, progress),
-        Command::Delete(args) => registry::delete(&args, progress),
+        Command::Verify(args) => receipt::verify(&args, progress),
+        Command::Load(args) => graphs::load(&args, progress),
+        Command::Unload(args) => graphs::unload(&args, progress),
+        Command::Properties(args) => graphs::properties(args.action, progress),
+        Command::Label(args) => labels::label(&args, progress),
+        Command::Policy(args) => labels::policy(&args, progress),
+        Command::Retire(args) => labels::retire(&args, progress),
+        Command::Restore(args) => labels::restore(&args, progress),
+        Command::Delete(args) => delete::delete(&args, progress),
+        Command::Stats(args) => metadata::stats(&args, progress),
         Command::Metadata(args) => metadata::metadata(&args, progress),
-        Command::Admins(args) => admins::admins(args.action, progress),
+        Command::Capabilities(args) => metadata::capabilities(&args, progress),
+        Command::Roles(args) => roles::roles(args.action, progress),
+        Command::Access(args) => access::access(args.action, progress),
+        Command::Audit(args) => audit::audit(&args, progress),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "ic-nn", &mut script);

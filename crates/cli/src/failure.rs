@@ -83,7 +83,9 @@ impl From<ClientError> for Failure {
             ClientError::Call { error: CallError::Rejected { code: RejectCode::DestinationInvalid, .. }, .. } => {
                 Failure::unprepared(message).hint("is --canister right, and is the canister on that network?")
             }
-            ClientError::Call { .. } | ClientError::Upload { .. } => Failure::failed(message),
+            ClientError::Call { .. } | ClientError::Upload { .. } | ClientError::Tensor { .. } => {
+                Failure::failed(message)
+            }
             ClientError::Decode { .. } => Failure::failed(message)
                 .hint("the canister may not be ic-nn, or of another version; `ic-nn metadata` asks it"),
         }
@@ -92,13 +94,18 @@ impl From<ClientError> for Failure {
 
 fn service_hint(code: ErrorCode, method: &str) -> Option<&'static str> {
     match (code, method) {
+        (ErrorCode::NotFound, "revoke_role") => Some("`ic-nn roles list` shows who has one"),
         (ErrorCode::NotFound, _) => Some("`ic-nn list` shows the models that are there"),
-        (ErrorCode::Security, "add_admin" | "remove_admin") => {
-            Some("only a controller of the canister may do that: name its key with --identity")
+        (ErrorCode::Security, "grant_role" | "revoke_role") => {
+            Some("controllers name admins, admins the others: name your key with --identity")
         }
-        (ErrorCode::Security, _) => {
-            Some("name your key with --identity; a controller lets you in with `ic-nn admins add PRINCIPAL`")
-        }
+        (ErrorCode::Security, "infer") => Some(
+            "updates cost cycles, so callers are listed: an admin lets you in with `ic-nn roles grant PRINCIPAL caller`; \
+             a query needs no role unless the policy says so",
+        ),
+        (ErrorCode::Security, _) => Some(
+            "name your key with --identity; an admin lets you in with `ic-nn roles grant PRINCIPAL uploader`",
+        ),
         (ErrorCode::UnsupportedOperation | ErrorCode::TooLarge, "infer_query") => {
             Some("--update asks by an update, which costs cycles and may take what a query may not")
         }

@@ -96,6 +96,23 @@ pub fn value(value: f64) -> String {
     format!("{value:.4e}")
 }
 
+/// A moment, in nanoseconds since 1970, in UTC to the second: `2026-11-20 20:59:07`.
+pub fn utc(nanoseconds: u64) -> String {
+    let seconds = nanoseconds / 1_000_000_000;
+    let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March, so that the leap day is the last: eras of 400 years have 146,097 days (Hinnant,
+    // "chrono-Compatible Low-Level Date Algorithms").
+    let days = days + 719_468;
+    let (era, of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+}
+
 /// The first characters of a sha256.
 pub fn short_hash(sha256: &[u8]) -> String {
     let hex = hex::encode(sha256);
@@ -122,6 +139,14 @@ fn scaled(value: f64, digits: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_dates() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00");
+        assert_eq!(utc(951_782_400_000_000_000), "2000-02-29 00:00:00");
+        assert_eq!(utc(1_795_208_347_999_999_999), "2026-11-20 20:59:07");
+        assert_eq!(utc(4_102_444_800_000_000_000), "2100-01-01 00:00:00");
+    }
 
     #[test]
     fn counts_carry_their_unit() {

@@ -96,7 +96,7 @@ fn a_canister_is_kept_in_a_folder() {
     let kept = folder.path().join("canister");
     let local = |arguments: &[&str]| {
         let mut command = command(arguments);
-        command.env("IC_NN_LOCAL", &kept);
+        command.env("IC_NN_LOCAL", &kept).stdin(std::process::Stdio::null());
         finish(command)
     };
     assert!(local(&["list"]).ok().contains("no models yet"));
@@ -111,8 +111,11 @@ fn a_canister_is_kept_in_a_folder() {
     assert!(local(&["describe", "digits"]).ok().contains(&format!("as graph {}", graph.trim())));
     assert!(local(&["unload", "digits"]).ok().contains(graph.trim()));
     assert!(local(&["metadata"]).ok().contains("tract"));
-    assert_eq!(local(&["admins", "list"]).ok(), "");
-    assert_eq!(local(&["delete", "digits"]).ok(), "deleted 2 versions\n");
+    assert_eq!(local(&["roles", "list"]).ok(), "");
+    // Nobody is there to be asked.
+    let error = local(&["delete", "digits"]).fails(2);
+    assert!(error.contains("digits:1  sha256") && error.contains("--yes"), "{error}");
+    assert_eq!(local(&["delete", "digits", "--yes"]).ok(), "deleted 2 versions\n");
     let error = local(&["infer", "digits", "--input", SEVEN]).fails(1);
     assert!(error.contains("not_found") && error.contains("ic-nn list"), "{error}");
 }
@@ -149,4 +152,96 @@ fn outputs_are_kept_as_arrays() {
     run(&["run", MODEL, "--input", "random:1", "random:2", "--save", both.to_str().unwrap()]).ok();
     assert_eq!(std::fs::read_dir(both).unwrap().count(), 2);
     run(&["run", MODEL, "--input", "random:1", "random:2", "--save", file.to_str().unwrap()]).fails(2);
+}
+
+/// A command on a canister that is kept in `folder`.
+fn kept(folder: &std::path::Path, arguments: &[&str]) -> program::Said {
+    let mut command = command(arguments);
+    command.env("IC_NN_LOCAL", folder.join("canister")).stdin(std::process::Stdio::null());
+    finish(command)
+}
+
+#[test]
+fn versions_are_labelled_retired_and_restored() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let ic_nn = |arguments: &[&str]| kept(folder.path(), arguments);
+    let upload =
+        ["upload", "digits", MODEL, "--licence", "MIT", "--meta", "task=digits", "--label", "stable"];
+    assert_eq!(ic_nn(&upload).ok(), "digits:1\n");
+    assert_eq!(ic_nn(&["upload", "digits", MODEL]).ok(), "digits:2\n");
+    let described = json(&ic_nn(&["describe", "digits@stable", "--json"]).ok());
+    assert_eq!(described["version"], 1);
+    assert_eq!(described["provenance"]["licence"], "MIT");
+    assert_eq!(described["provenance"]["metadata"]["task"], "digits");
+    ic_nn(&["label", "digits:2", "stable"]).ok();
+    let answer = json(&ic_nn(&["infer", "digits@stable", "--input", SEVEN, "--json"]).ok());
+    assert_eq!(answer["model"], "digits:2");
+    ic_nn(&["label", "digits", "stable", "--remove"]).ok();
+    ic_nn(&["infer", "digits@stable", "--input", SEVEN]).fails(1);
+    ic_nn(&["retire", "digits:2"]).ok();
+    assert!(ic_nn(&["list"]).ok().contains("retired"));
+    let answer = json(&ic_nn(&["infer", "digits", "--input", SEVEN, "--json"]).ok());
+    assert_eq!(answer["model"], "digits:1", "`latest` is the newest version that is served");
+    ic_nn(&["restore", "digits:2"]).ok();
+    assert!(ic_nn(&["policy", "digits"]).ok().contains("every version"));
+    assert!(ic_nn(&["policy", "digits", "--latest", "1"]).ok().contains("the newest version"));
+    ic_nn(&["infer", "digits:1", "--input", SEVEN]).fails(1);
+    let index = json(&ic_nn(&["index", "--json"]).ok());
+    assert_eq!(index.as_array().unwrap().len(), 2, "{index}");
+    let audit = json(&ic_nn(&["audit", "--json"]).ok());
+    let methods: Vec<_> = audit["entries"].as_array().unwrap().iter().map(|e| e["method"].clone()).collect();
+    for method in ["upload_commit", "set_label", "remove_label", "retire", "restore", "set_version_policy"] {
+        assert!(methods.contains(&method.into()), "{method} in {methods:?}");
+    }
+}
+
+#[test]
+fn a_receipt_is_verified_and_a_forged_one_is_not() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let ic_nn = |arguments: &[&str]| kept(folder.path(), arguments);
+    let file = folder.path().join("seven.json");
+    let receipt = file.to_str().unwrap();
+    ic_nn(&["upload", "digits", MODEL]).ok();
+    ic_nn(&["infer", "digits", "--input", SEVEN, "--receipt", receipt]).ok();
+    assert!(ic_nn(&["verify", receipt, "--input", SEVEN]).ok().contains("valid"));
+    let error = ic_nn(&["verify", receipt, "--input", "models/digits/digit-3-0.png"]).fails(1);
+    assert!(error.contains("inputs") && error.contains("outputs"), "{error}");
+    let forged = std::fs::read_to_string(&file).unwrap().replace("\"engine\": \"", "\"engine\": \"x");
+    std::fs::write(&file, forged).unwrap();
+    let error = ic_nn(&["verify", receipt, "--input", SEVEN]).fails(1);
+    assert!(error.contains("engine") && error.contains("hash"), "{error}");
+    let stats = json(&ic_nn(&["stats", "digits", "--json"]).ok());
+    assert!(stats["success"].as_u64().unwrap() >= 1, "{stats}");
+}
+
+#[test]
+fn roles_access_and_properties_are_shown_and_set() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let ic_nn = |arguments: &[&str]| kept(folder.path(), arguments);
+    let who = "rrkah-fqaaa-aaaaa-aaaaq-cai";
+    ic_nn(&["roles", "grant", who, "uploader"]).ok();
+    assert!(ic_nn(&["roles", "list"]).ok().contains(who));
+    ic_nn(&["roles", "revoke", who]).ok();
+    assert_eq!(ic_nn(&["roles", "list"]).ok(), "");
+    assert_eq!(json(&ic_nn(&["access", "show", "--json"]).ok())["infer"], "listed");
+    ic_nn(&["access", "policy", "--infer", "authenticated"]).ok();
+    ic_nn(&["access", "price", "1_000_000"]).ok();
+    let access = json(&ic_nn(&["access", "show", "--json"]).ok());
+    assert_eq!((&access["infer"], &access["read"]), (&"authenticated".into(), &"anyone".into()));
+    assert_eq!(access["cycles_per_call"], "1000000");
+    ic_nn(&["access", "policy"]).fails(2);
+    assert!(ic_nn(&["access", "quota", who, "5000000000"]).ok().contains("5.000 B a day"));
+    ic_nn(&["upload", "digits", MODEL]).ok();
+    assert!(ic_nn(&["properties", "list", "digits"]).fails(1).contains("ic-nn load digits"));
+    ic_nn(&["load", "digits"]).ok();
+    ic_nn(&["properties", "set", "digits", "cache", "8"]).ok();
+    assert_eq!(ic_nn(&["properties", "get", "digits", "cache"]).ok(), "8\n");
+    ic_nn(&["properties", "set", "digits", "cache"]).ok();
+    ic_nn(&["properties", "get", "digits", "cache"]).fails(1);
+    ic_nn(&["properties", "set", "digits", "colour", "red"]).fails(1);
+    let capabilities = json(&ic_nn(&["capabilities", "--json"]).ok());
+    assert!(capabilities["operators"].as_array().unwrap().contains(&"Conv".into()), "{capabilities}");
 }

@@ -12,8 +12,31 @@ fn help_names_every_command_and_the_exit_codes() {
     for word in ["run", "describe", "profile", "upload", "infer", "Exit codes", "Examples"] {
         assert!(help.contains(word), "{word} in {help}");
     }
-    for verb in ["run", "describe", "profile", "demo", "upload", "list", "infer", "load", "unload", "delete"]
-    {
+    for verb in [
+        "run",
+        "describe",
+        "profile",
+        "demo",
+        "upload",
+        "list",
+        "index",
+        "infer",
+        "verify",
+        "load",
+        "unload",
+        "properties",
+        "label",
+        "policy",
+        "retire",
+        "restore",
+        "delete",
+        "stats",
+        "metadata",
+        "capabilities",
+        "roles",
+        "access",
+        "audit",
+    ] {
         assert!(run(&[verb, "--help"]).ok().contains("Usage: ic-nn"), "{verb}");
     }
 }
@@ -62,6 +85,9 @@ fn wrong_arguments_are_exit_code_2() {
     assert!(run(&["run", MODEL, "--input", "missing.png"]).fails(2).contains("no file missing.png"));
     assert!(run(&["run", MODEL, "--input", "Cargo.toml"]).fails(2).contains("sources end in"));
     run(&["list", "--local", "x", "--url", "http://localhost"]).fails(2);
+    run(&["upload", "m", MODEL, "--meta", "no-pair", "--local", "x"]).fails(2);
+    run(&["policy", "m", "--all", "--latest", "1", "--local", "x"]).fails(2);
+    run(&["roles", "grant", "aaaaa-aa", "king", "--local", "x"]).fails(2);
 }
 
 #[test]

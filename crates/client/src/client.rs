@@ -1,13 +1,21 @@
-//! One method per method of the service, typed as `candid/ic_nn.did` has them.
+//! One method per method of the service, named and typed as `candid/ic_nn.did` has them, a file for each family; and on top
+//! of them what takes several calls: whole tensors in parts, and what a deletion means.
 
+use candid::CandidType;
 use candid::utils::{ArgumentDecoder, ArgumentEncoder};
-use candid::{CandidType, Principal};
-use ic_nn_types::{
-    ChunkRequest, Error, Graph, GraphDescription, InferRequest, InferResponse, ListPage, ListRequest,
-    ModelSummary, ModelVersion, ServerMetadata, UploadSpec, UploadStatus,
-};
+use ic_nn_types::Error;
 
 use crate::{CallError, ClientError, Transport};
+
+mod access;
+mod contexts;
+mod graphs;
+mod inference;
+mod registry;
+mod server;
+mod uploads;
+
+pub use registry::Deletion;
 
 /// A caller of the service.
 pub struct Client<T> {
@@ -25,105 +33,7 @@ impl<T: Transport> Client<T> {
         &self.transport
     }
 
-    /// Opens an upload, or finds the one that is open with the same spec.
-    pub fn upload_begin(&self, spec: &UploadSpec) -> Result<UploadStatus, ClientError> {
-        self.update("upload_begin", (spec,))
-    }
-
-    /// Sends one chunk; repeating it is harmless.
-    pub fn upload_chunk(&self, chunk: &ChunkRequest) -> Result<UploadStatus, ClientError> {
-        self.update("upload_chunk", (chunk,))
-    }
-
-    /// Asks where an upload stands.
-    pub fn upload_status(&self, upload: u64) -> Result<UploadStatus, ClientError> {
-        self.query("upload_status", (upload,))
-    }
-
-    /// Verifies, tries and publishes a complete upload.
-    pub fn upload_commit(&self, upload: u64) -> Result<ModelVersion, ClientError> {
-        self.update("upload_commit", (upload,))
-    }
-
-    /// Throws an open upload away.
-    pub fn upload_abort(&self, upload: u64) -> Result<(), ClientError> {
-        self.update("upload_abort", (upload,))
-    }
-
-    /// One page of the registry.
-    pub fn list(&self, request: &ListRequest) -> Result<ListPage, ClientError> {
-        self.query("list", (request,))
-    }
-
-    /// The whole registry, page by page.
-    pub fn list_all(&self) -> Result<Vec<ModelSummary>, ClientError> {
-        let mut models = Vec::new();
-        let mut after = None;
-        loop {
-            let mut page = self.list(&ListRequest { after: after.take(), limit: None })?;
-            let empty = page.models.is_empty();
-            models.append(&mut page.models);
-            match page.next {
-                Some(next) if !empty => after = Some(next),
-                _ => return Ok(models),
-            }
-        }
-    }
-
-    /// What a model is: `"name"` or `"name:version"`.
-    pub fn describe(&self, model: &str) -> Result<GraphDescription, ClientError> {
-        self.query("describe", (model,))
-    }
-
-    /// Deletes a version, or every version of a name; answers how many.
-    pub fn delete(&self, model: &str) -> Result<u32, ClientError> {
-        self.update("delete", (model,))
-    }
-
-    /// Loads a model's graph into the heap, or finds it there.
-    pub fn load_by_name(&self, model: &str) -> Result<Graph, ClientError> {
-        self.update("load_by_name", (model,))
-    }
-
-    /// Drops a graph from the heap.
-    pub fn unload(&self, graph: Graph) -> Result<(), ClientError> {
-        self.update("unload", (graph,))
-    }
-
-    /// One inference as an update: certified, up to 40 B instructions, costs cycles.
-    pub fn infer(&self, request: &InferRequest) -> Result<InferResponse, ClientError> {
-        self.update("infer", (request,))
-    }
-
-    /// One inference as a query: answered by one node, up to 5 B instructions, free.
-    pub fn infer_query(&self, request: &InferRequest) -> Result<InferResponse, ClientError> {
-        self.query("infer_query", (request,))
-    }
-
-    /// What the server is, its limits and its memory.
-    pub fn server_metadata(&self) -> Result<ServerMetadata, ClientError> {
-        let method = "server_metadata";
-        let (metadata,) = decode(method, self.transport.query(method, &encode(method, ())?))?;
-        Ok(metadata)
-    }
-
-    /// Lets `principal` change the registry. Controllers only.
-    pub fn add_admin(&self, principal: Principal) -> Result<(), ClientError> {
-        self.update("add_admin", (principal,))
-    }
-
-    /// Takes that permission back. Controllers only.
-    pub fn remove_admin(&self, principal: Principal) -> Result<(), ClientError> {
-        self.update("remove_admin", (principal,))
-    }
-
-    /// Who may change the registry besides the controllers.
-    pub fn list_admins(&self) -> Result<Vec<Principal>, ClientError> {
-        let method = "list_admins";
-        let (admins,) = decode(method, self.transport.query(method, &encode(method, ())?))?;
-        Ok(admins)
-    }
-
+    /// An update that answers `variant { Ok; Err : error }`.
     fn update<R>(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<R, ClientError>
     where
         R: CandidType + for<'a> serde::Deserialize<'a>,
@@ -131,11 +41,26 @@ impl<T: Transport> Client<T> {
         fallible(method, self.transport.update(method, &encode(method, args)?))
     }
 
+    /// A query that answers `variant { Ok; Err : error }`.
     fn query<R>(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<R, ClientError>
     where
         R: CandidType + for<'a> serde::Deserialize<'a>,
     {
         fallible(method, self.transport.query(method, &encode(method, args)?))
+    }
+
+    /// A query that cannot fail.
+    fn told<R>(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<R, ClientError>
+    where
+        R: CandidType + for<'a> serde::Deserialize<'a>,
+    {
+        let (answer,): (R,) = decode(method, self.transport.query(method, &encode(method, args)?))?;
+        Ok(answer)
+    }
+
+    /// An update that answers nothing, and rejects where it fails.
+    fn silent(&self, method: &'static str, args: impl ArgumentEncoder) -> Result<(), ClientError> {
+        decode(method, self.transport.update(method, &encode(method, args)?))
     }
 }
 
@@ -159,3 +84,6 @@ where
     let (result,): (Result<R, Error>,) = decode(method, reply)?;
     result.map_err(|error| ClientError::Service { method, error })
 }
+
+#[cfg(test)]
+mod tests;

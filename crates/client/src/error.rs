@@ -114,6 +114,14 @@ pub enum ClientError {
         /// What contradicts what.
         message: String,
     },
+    /// The parts of an output that the service answered do not make one tensor.
+    #[error("output `{name}`: {message}")]
+    Tensor {
+        /// The output's name.
+        name: String,
+        /// What contradicts what.
+        message: String,
+    },
 }
 
 impl ClientError {

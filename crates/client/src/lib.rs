@@ -1,4 +1,5 @@
-//! What a caller of ic-nn does: a typed call per service method, and a whole upload as one.
+//! What a caller of ic-nn does: a typed call per service method, and as one what takes several: an upload, a tensor in parts, a
+//! deletion that knows what it deletes.
 //!
 //! [`Client`] speaks over any [`Transport`]. Feature `host` brings [`ReplicaTransport`], which calls a canister in
 //! this process; feature `agent` brings [`AgentTransport`], which calls one over HTTP. Nothing here prints, asks
@@ -24,7 +25,7 @@ mod error;
 mod transport;
 mod upload;
 
-pub use client::Client;
+pub use client::{Client, Deletion};
 pub use error::{CallError, ClientError, RejectCode};
 #[cfg(feature = "host")]
 pub use transport::ReplicaTransport;

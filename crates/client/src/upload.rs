@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use ic_nn_types::{ChunkRequest, ErrorCode, ModelVersion, UploadSpec, UploadStatus};
+use ic_nn_types::{ChunkRequest, ErrorCode, ModelVersion, Provenance, UploadSpec, UploadStatus};
 use sha2::{Digest, Sha256};
 
 use crate::{Client, ClientError, Transport};
@@ -56,16 +56,36 @@ impl<T: Transport> Client<T> {
         bytes: &[u8],
         progress: &mut dyn FnMut(UploadEvent),
     ) -> Result<ModelVersion, ClientError> {
-        let sha256 = Sha256::digest(bytes).to_vec();
-        let spec =
-            UploadSpec { name: name.to_owned(), bytes: bytes.len() as u64, sha256, ..Default::default() };
+        self.upload_files(name, &[bytes], None, progress)
+    }
+
+    /// Uploads a model that is several files: the model's own first, then those of its external data in the order in which
+    /// it first names them. Otherwise as [`Client::upload`].
+    pub fn upload_files(
+        &self,
+        name: &str,
+        files: &[&[u8]],
+        provenance: Option<&Provenance>,
+        progress: &mut dyn FnMut(UploadEvent),
+    ) -> Result<ModelVersion, ClientError> {
+        let mut hash = Sha256::new();
+        files.iter().for_each(|file| hash.update(file));
+        let sizes: Vec<u64> = files.iter().map(|file| file.len() as u64).collect();
+        let spec = UploadSpec {
+            name: name.to_owned(),
+            bytes: sizes.iter().sum(),
+            sha256: hash.finalize().to_vec(),
+            builders: (sizes.len() > 1).then_some(sizes),
+            provenance: provenance.cloned(),
+            ..Default::default()
+        };
         let mut status = self.repeated(progress, || self.upload_begin(&spec))?;
         Layout::of(&status, &spec)?;
         progress(UploadEvent::Begun { upload: status.upload, held: held(&status) });
         while let Some(&first) = status.missing.first() {
             let before = status.received;
             for range in status.missing.clone() {
-                status = self.send(range.first, range.last, &status, &spec, bytes, progress)?;
+                status = self.send(range.first, range.last, &status, &spec, files, progress)?;
             }
             if status.received <= before {
                 return Err(contradiction(
@@ -92,18 +112,15 @@ impl<T: Transport> Client<T> {
         last: u32,
         status: &UploadStatus,
         spec: &UploadSpec,
-        bytes: &[u8],
+        files: &[&[u8]],
         progress: &mut dyn FnMut(UploadEvent),
     ) -> Result<UploadStatus, ClientError> {
         let layout = Layout::of(status, spec)?;
         let mut status = status.clone();
         for index in first..=last {
-            let data = layout
-                .chunk(index, bytes)
-                .ok_or_else(|| {
-                    contradiction(spec, format!("the service misses chunk {index}, which there is not"))
-                })?
-                .to_vec();
+            let data = layout.chunk(index, files).ok_or_else(|| {
+                contradiction(spec, format!("the service misses chunk {index}, which there is not"))
+            })?;
             let request = ChunkRequest { upload: status.upload, index, data };
             status = self.repeated(progress, || self.upload_chunk(&request))?;
             Layout::of(&status, spec)?;
@@ -183,8 +200,19 @@ impl Layout {
         Ok(Layout { chunk_bytes: status.chunk_bytes as usize, chunks: status.chunks })
     }
 
-    fn chunk<'a>(&self, index: u32, bytes: &'a [u8]) -> Option<&'a [u8]> {
-        (index < self.chunks).then(|| bytes.chunks(self.chunk_bytes).nth(index as usize)).flatten()
+    /// The bytes of a chunk, of files that lie one behind the other.
+    fn chunk(&self, index: u32, files: &[&[u8]]) -> Option<Vec<u8>> {
+        if index >= self.chunks {
+            return None;
+        }
+        let mut skip = (index as usize).checked_mul(self.chunk_bytes)?;
+        let mut chunk = Vec::with_capacity(self.chunk_bytes.min(files.iter().map(|f| f.len()).sum()));
+        for file in files {
+            let rest = file.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(file.len());
+            chunk.extend_from_slice(&rest[..rest.len().min(self.chunk_bytes - chunk.len())]);
+        }
+        Some(chunk)
     }
 }
 

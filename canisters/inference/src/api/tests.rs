@@ -11,6 +11,8 @@ use ic_nn_types::*;
 
 use crate::wire::Arg;
 
+mod released;
+
 const DID: &str = include_str!("../../../../candid/ic_nn.did");
 
 /// A type, put into a container of named types.

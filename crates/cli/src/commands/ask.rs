@@ -1,8 +1,9 @@
 //! Asking a model: every case one call, and the `infer` command.
 
-use ic_nn_types::InferRequest;
+use ic_nn_types::{InferParameters, InferRequest};
 
 use crate::args::InferArgs;
+use crate::commands::receipt;
 use crate::failure::Failure;
 use crate::input::{self, Case};
 use crate::output::{Answer, Presentation};
@@ -20,11 +21,27 @@ pub enum By {
 
 /// Asks `model` once for every case.
 pub fn ask(target: &Target, model: &str, cases: &[Case], by: By) -> Result<Vec<Answer>, Failure> {
+    ask_for(target, model, cases, by, InferParameters::default())
+}
+
+/// As [`ask`], with parameters.
+fn ask_for(
+    target: &Target,
+    model: &str,
+    cases: &[Case],
+    by: By,
+    parameters: InferParameters,
+) -> Result<Vec<Answer>, Failure> {
     let client = target.client();
     cases
         .iter()
         .map(|case| {
-            let request = InferRequest { model: model.to_owned(), inputs: case.inputs.clone() };
+            let request = InferRequest {
+                model: model.to_owned(),
+                inputs: case.inputs.clone(),
+                outputs: None,
+                parameters: Some(parameters),
+            };
             let (response, charge) = target.charged(|| match by {
                 By::Query => client.infer_query(&request),
                 By::Update => client.infer(&request),
@@ -43,11 +60,28 @@ pub fn infer(args: &InferArgs, progress: Progress) -> Result<(), Failure> {
     let cases = input::cases(&args.input, &description.inputs)?;
     let limits = client.server_metadata()?.limits;
     let presentation = Presentation::new(&args.answer, limits)?;
-    let by = if args.update { By::Update } else { By::Query };
-    let answers =
-        progress.briefly(&format!("asking {}", args.model), || ask(&target, &args.model, &cases, by))?;
-    if args.update {
+    if args.receipt.is_some() && cases.len() != 1 {
+        return Err(Failure::usage(format!(
+            "a receipt is of one inference, and {} inputs came",
+            cases.len()
+        )));
+    }
+    // What a query answers nobody has signed, a receipt least of all.
+    let by = if args.update || args.receipt.is_some() { By::Update } else { By::Query };
+    let parameters = InferParameters { receipt: args.receipt.as_ref().map(|_| true), ..Default::default() };
+    let answers = progress.briefly(&format!("asking {}", args.model), || {
+        ask_for(&target, &args.model, &cases, by, parameters)
+    })?;
+    if by == By::Update {
         target.keep()?;
     }
-    presentation.show(&format!("{}:{}", description.name, description.version), &answers)
+    // The version that answered: a label may have moved since it was described.
+    let version = answers.first().map_or(description.version, |a| a.response.version);
+    let model = format!("{}:{version}", description.name);
+    if let (Some(path), Some(receipt)) =
+        (&args.receipt, answers.first().and_then(|a| a.response.receipt.as_ref()))
+    {
+        receipt::save(path, &model, receipt)?;
+    }
+    presentation.show(&model, &answers)
 }

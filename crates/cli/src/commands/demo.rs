@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::args::{AnswerArgs, DemoArgs, InputArgs, RunArgs};
+use crate::args::{AnswerArgs, DataArgs, DemoArgs, InputArgs, RunArgs};
 use crate::commands::run;
 use crate::failure::Failure;
 use crate::print::say;
@@ -25,6 +25,7 @@ pub fn demo(args: &DemoArgs, progress: Progress) -> Result<(), Failure> {
     run::run(
         &RunArgs {
             model,
+            data: DataArgs::default(),
             input: InputArgs { inputs: vec![digits.to_string_lossy().into_owned()], ..InputArgs::default() },
             answer: AnswerArgs { top: Some(3), labels: Some(labels), ..AnswerArgs::default() },
             upgrade: true,

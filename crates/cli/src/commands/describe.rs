@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use ic_nn_engine::{Graph, Limits};
-use ic_nn_types::{MAX_CHUNK_BYTES, OperatorCount, TensorType};
+use ic_nn_types::{DEFAULT_CHUNK_BYTES, OperatorCount, TensorType};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::args::DescribeArgs;
-use crate::commands::model_file;
+use crate::args::{DataArgs, DescribeArgs};
+use crate::commands::model_file::ModelFiles;
 use crate::failure::Failure;
 use crate::format;
 use crate::output::{align_right, print_json, table};
@@ -44,7 +43,7 @@ struct Port {
 pub fn describe(args: &DescribeArgs, progress: Progress) -> Result<(), Failure> {
     let path = Path::new(&args.model);
     let view = if path.is_file() {
-        of_file(path)?
+        of_file(path, &args.data)?
     } else if args.model.ends_with(".onnx") || args.model.contains('/') {
         return Err(Failure::usage(format!("there is no file {}", args.model)));
     } else {
@@ -65,10 +64,10 @@ pub fn describe(args: &DescribeArgs, progress: Progress) -> Result<(), Failure> 
     Ok(())
 }
 
-fn of_file(path: &Path) -> Result<View, Failure> {
-    let bytes = model_file::read(path)?;
-    let (size, sha256) = (bytes.len() as u64, hex::encode(Sha256::digest(&bytes)));
-    let graph = load(bytes)?;
+fn of_file(path: &Path, data: &DataArgs) -> Result<View, Failure> {
+    let files = ModelFiles::read(path, data)?;
+    let (size, sha256) = (files.bytes(), hex::encode(files.sha256()));
+    let graph = load(files)?;
     let d = graph.description();
     let cost = graph.load_cost();
     let mut facts = vec![
@@ -115,12 +114,12 @@ fn of_file(path: &Path) -> Result<View, Failure> {
     })
 }
 
-/// Loads the file as the canister does. The engine's library may still panic on files that no check foresees; that
+/// Loads the files as the canister does. The engine's library may still panic on files that no check foresees; that
 /// is this file's fault then, and told as one.
-fn load(bytes: Vec<u8>) -> Result<Graph, Failure> {
+fn load(files: ModelFiles) -> Result<Graph, Failure> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let loaded = std::panic::catch_unwind(|| Graph::load(bytes, &Limits::default()));
+    let loaded = std::panic::catch_unwind(|| Graph::load_files(files.into_inner(), &Limits::default()));
     std::panic::set_hook(hook);
     match loaded {
         Ok(graph) => graph.map_err(|e| Failure::failed(e.to_string())),
@@ -137,27 +136,78 @@ fn of_target(args: &DescribeArgs, progress: Progress) -> Result<View, Failure> {
     let d = Target::open(&args.target, progress)?.client().describe(&args.model)?;
     let sha256 = hex::encode(&d.sha256);
     let loaded = d.graph.map_or_else(|| "no".to_owned(), |graph| format!("as graph {graph}"));
-    let mut facts = vec![
-        ("model", format!("{}:{}", d.name, d.version)),
+    let mut facts = vec![("model", format!("{}:{}", d.name, d.version))];
+    let labels = d.labels.join(", ");
+    let provenance = &d.provenance;
+    let told = [
+        ("labels", Some(labels).filter(|l| !l.is_empty())),
+        ("licence", provenance.licence.clone()),
+        ("source", provenance.source.clone()),
+        ("written by", Some(d.producer.clone()).filter(|p| !p.is_empty())),
+    ];
+    facts.extend(told.into_iter().filter_map(|(what, value)| Some((what, value?))));
+    let metadata: Vec<String> = provenance.metadata.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    if !metadata.is_empty() {
+        facts.push(("metadata", metadata.join(", ")));
+    }
+    facts.extend([
         ("file", format::bytes(d.bytes)),
         ("sha256", sha256.clone()),
         ("parameters", format::grouped(d.parameters)),
         ("loaded", loaded),
-    ];
+    ]);
+    if !d.weights.is_empty() {
+        let weights: Vec<String> =
+            d.weights.iter().map(|w| format!("{} {}", format::grouped(w.elements), w.ty)).collect();
+        facts.push(("weights", weights.join(", ")));
+    }
+    if let Some(macs) = d.macs {
+        facts.push(("multiply-adds", format::instructions(macs)));
+    }
     if let Some(trial) = d.trial_instructions {
         facts.push((
             "inference",
             format!("{} instructions in the trial at upload: {}", format::instructions(trial), fit(trial)),
         ));
     }
+    if let Some(refusal) = &d.trial_refusal {
+        facts.push(("trial refused", refusal.clone()));
+    }
+    let runs: Vec<Value> = d
+        .runs
+        .iter()
+        .map(|r| {
+            json!({
+                "shapes": r.shapes,
+                "plan_instructions": r.plan_instructions,
+                "run_instructions": r.run_instructions,
+                "fixed": r.fixed,
+            })
+        })
+        .collect();
+    let weights: Vec<Value> =
+        d.weights.iter().map(|w| json!({ "type": w.ty, "elements": w.elements })).collect();
+    let metadata: serde_json::Map<String, Value> =
+        provenance.metadata.iter().map(|(k, v)| (k.clone(), v.as_str().into())).collect();
     let json = json!({
         "name": d.name,
         "version": d.version,
+        "labels": d.labels,
+        "provenance": { "licence": provenance.licence, "source": provenance.source, "metadata": metadata },
+        "producer": d.producer,
+        "opset": d.opset,
         "bytes": d.bytes,
         "sha256": sha256,
         "parameters": d.parameters,
+        "weights": weights,
+        "quantised_operators": d.quantised_operators,
+        "multiply_adds": d.macs,
+        "activation_bytes": d.peak_bytes,
         "graph": d.graph,
+        "load_instructions": d.load_instructions,
         "trial_instructions": d.trial_instructions,
+        "trial_refusal": d.trial_refusal,
+        "runs": runs,
     });
     Ok(View {
         facts,
@@ -169,7 +219,7 @@ fn of_target(args: &DescribeArgs, progress: Progress) -> Result<View, Failure> {
 }
 
 fn chunks(bytes: u64) -> String {
-    match bytes.div_ceil(u64::from(MAX_CHUNK_BYTES)) {
+    match bytes.div_ceil(u64::from(DEFAULT_CHUNK_BYTES)) {
         1 => "1 chunk".to_owned(),
         n => format!("{n} chunks"),
     }
@@ -188,7 +238,11 @@ fn fit(instructions: u64) -> String {
 
 impl Port {
     fn of(description: &ic_nn_types::TensorDescription) -> Self {
-        let axes = description.dimensions.iter().map(|d| d.map_or_else(|| "?".to_owned(), |d| d.to_string()));
+        let symbol = |axis: usize| description.symbols.get(axis).cloned().flatten();
+        let axes = description.dimensions.iter().enumerate().map(|(axis, d)| match d {
+            Some(d) => d.to_string(),
+            None => symbol(axis).unwrap_or_else(|| "?".to_owned()),
+        });
         Port { name: description.name.clone(), ty: description.ty, axes: axes.collect() }
     }
 

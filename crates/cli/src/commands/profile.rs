@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::args::{InputArgs, ProfileArgs};
 use crate::commands::ask::{By, ask};
-use crate::commands::model_file;
+use crate::commands::model_file::{self, ModelFiles};
 use crate::failure::Failure;
 use crate::format;
 use crate::input;
@@ -45,11 +45,11 @@ struct Profile {
 /// Runs the model through all its steps.
 pub fn profile(args: &ProfileArgs, progress: Progress) -> Result<(), Failure> {
     input::check_files(&args.input)?;
-    let bytes = model_file::read(&args.model)?;
+    let files = ModelFiles::read(&args.model, &args.data)?;
     let wasm = wasm::find(args.wasm.wasm.as_deref())?;
     let target = Target::unlimited(&wasm, progress)?;
     let Target::Local(local) = &target else { return Ok(()) };
-    let profile = measure(&target, local, &wasm, args, &bytes, progress)?;
+    let profile = measure(&target, local, &wasm, args, &files, progress)?;
     if args.json {
         print_json(&profile.json());
     } else {
@@ -63,14 +63,14 @@ fn measure(
     local: &Local,
     wasm: &CanisterWasm,
     args: &ProfileArgs,
-    bytes: &[u8],
+    files: &ModelFiles,
     progress: Progress,
 ) -> Result<Profile, Failure> {
     let client = target.client();
     let limits = client.server_metadata()?.limits;
     let mut steps = vec![Step { what: "install the canister", charge: local.installed(), query: false }];
     let name = model_file::name_of(&args.model);
-    let (version, charge) = local.charged(|| model_file::upload(target, &name, bytes, progress));
+    let (version, charge) = local.charged(|| model_file::upload(target, &name, files, None, progress));
     let version = version?;
     steps.push(Step { what: "upload and commit", charge, query: false });
     let model = format!("{}:{}", version.name, version.version);
@@ -113,16 +113,7 @@ fn measure(
         steps.push(Step { what, charge, query: by == By::Query });
     }
     let (heap_bytes, stable_bytes) = local.memory();
-    Ok(Profile {
-        model,
-        bytes: bytes.len() as u64,
-        steps,
-        steady,
-        not_queried,
-        heap_bytes,
-        stable_bytes,
-        limits,
-    })
+    Ok(Profile { model, bytes: files.bytes(), steps, steady, not_queried, heap_bytes, stable_bytes, limits })
 }
 
 impl Profile {

@@ -2,7 +2,7 @@
 
 use crate::args::RunArgs;
 use crate::commands::ask::{By, ask};
-use crate::commands::model_file;
+use crate::commands::model_file::{self, ModelFiles};
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Presentation};
@@ -14,13 +14,13 @@ use crate::wasm;
 /// Uploads, loads, asks, prints; with `--upgrade` once more from stable memory.
 pub fn run(args: &RunArgs, progress: Progress) -> Result<(), Failure> {
     input::check_files(&args.input)?;
-    let bytes = model_file::read(&args.model)?;
+    let files = ModelFiles::read(&args.model, &args.data)?;
     let name = model_file::name_of(&args.model);
     let wasm = wasm::find(args.wasm.wasm.as_deref())?;
     let target = Target::ephemeral(&wasm, progress)?;
     let client = target.client();
     let presentation = Presentation::new(&args.answer, client.server_metadata()?.limits)?;
-    let version = model_file::upload(&target, &name, &bytes, progress)?;
+    let version = model_file::upload(&target, &name, &files, None, progress)?;
     let model = format!("{}:{}", version.name, version.version);
     let cases = input::cases(&args.input, &client.describe(&model)?.inputs)?;
     let (graph, charge) = target.charged(|| client.load_by_name(&model));

@@ -16,6 +16,8 @@ struct Service {
     bytes: Vec<u8>,
     spec: Option<UploadSpec>,
     committed: Option<ModelVersion>,
+    /// Sizes of the files, as the last spec had them.
+    builders: Option<Vec<u64>>,
     /// Calls by method, in order.
     calls: Vec<String>,
     paused: Vec<Duration>,
@@ -47,6 +49,7 @@ impl Service {
             chunks: self.chunks.unwrap_or(chunks),
             received: self.held.len() as u32,
             missing,
+            failed: None,
         }
     }
 
@@ -55,6 +58,7 @@ impl Service {
             "upload_begin" => {
                 let (spec,): (UploadSpec,) = candid::decode_args(arg).unwrap();
                 self.bytes.resize(spec.bytes as usize, 0);
+                self.builders.clone_from(&spec.builders);
                 self.spec = Some(spec);
                 ok(self.status())
             }
@@ -92,8 +96,19 @@ impl Service {
                     outputs: vec![],
                     operators: vec![],
                     parameters: 0,
+                    weights: vec![],
+                    quantised_operators: 0,
+                    macs: None,
+                    peak_bytes: None,
+                    opset: None,
+                    producer: String::new(),
+                    provenance: Default::default(),
+                    labels: vec![],
                     graph: None,
+                    load_instructions: 0,
                     trial_instructions: None,
+                    trial_refusal: None,
+                    runs: vec![],
                 })
             }
             other => panic!("{other} is not part of an upload"),
@@ -159,6 +174,19 @@ fn every_chunk_is_sent_once_and_progress_ends_at_the_size() {
     assert_eq!(sent, [65_536, 131_072, 196_608, 200_000]);
     assert_eq!(events[0], UploadEvent::Begun { upload: 7, held: 0 });
     assert_eq!(events.last(), Some(&UploadEvent::Committing));
+}
+
+#[test]
+fn several_files_lie_one_behind_the_other() {
+    let model = model();
+    // Ends of files on a chunk's end, within a chunk, and an empty file.
+    let files = [&model[..65_536], &model[65_536..65_536], &model[65_536..100_000], &model[100_000..]];
+    let client = Client::new(Fake::default());
+    client.upload_files("m", &files, None, &mut |_| {}).unwrap();
+    assert_eq!(client.transport().0.borrow().bytes, model);
+    assert_eq!(client.transport().0.borrow().builders, Some(vec![65_536, 0, 34_464, 100_000]));
+    client.upload("m", &model, &mut |_| {}).unwrap();
+    assert_eq!(client.transport().0.borrow().builders, None);
 }
 
 #[test]

@@ -1,0 +1,22 @@
+//! Inference in one call, and receipts.
+
+use ic_nn_types::{InferRequest, InferResponse, Verdict, VerifyRequest};
+
+use crate::{Client, ClientError, Transport};
+
+impl<T: Transport> Client<T> {
+    /// One inference as an update: certified, up to 40 B instructions, costs cycles.
+    pub fn infer(&self, request: &InferRequest) -> Result<InferResponse, ClientError> {
+        self.update("infer", (request,))
+    }
+
+    /// One inference as a query: answered by one node, up to 5 B instructions, free.
+    pub fn infer_query(&self, request: &InferRequest) -> Result<InferResponse, ClientError> {
+        self.query("infer_query", (request,))
+    }
+
+    /// Holds a receipt to inputs and outputs, which without outputs are computed again.
+    pub fn verify_receipt(&self, request: &VerifyRequest) -> Result<Verdict, ClientError> {
+        self.update("verify_receipt", (request,))
+    }
+}
