@@ -2,6 +2,7 @@
 
 mod access;
 mod digits;
+mod echo;
 mod hostile;
 mod inputs;
 mod mobilenet;
