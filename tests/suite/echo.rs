@@ -207,7 +207,7 @@ fn a_scalar_may_be_written_as_wasi_nn_does() {
 fn inputs_of_every_type_in_one_graph() {
     let (x, y) = (|ty: TensorType| format!("x_{ty}"), |ty: TensorType| format!("y_{ty}"));
     let model = Model {
-        nodes: TensorType::ALL.map(|ty| onnx::node("Identity", &[&x(ty)], &[&y(ty)], vec![])).to_vec(),
+        nodes: TensorType::ALL.map(|ty| onnx::node("Identity", &[x(ty).as_str()], &[y(ty).as_str()], vec![])).to_vec(),
         inputs: TensorType::ALL.map(|ty| onnx::value(&x(ty), element_of(ty), &AXES[..2])).to_vec(),
         outputs: TensorType::ALL.map(|ty| onnx::value(&y(ty), element_of(ty), &AXES[..2])).to_vec(),
         ..Model::default()

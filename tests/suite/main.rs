@@ -5,6 +5,7 @@ mod digits;
 mod echo;
 mod hostile;
 mod inputs;
+mod matrix;
 mod mobilenet;
 mod mutation;
 mod proxy;
