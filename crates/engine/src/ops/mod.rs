@@ -14,6 +14,8 @@ mod quant;
 mod recurrent;
 mod reduce;
 mod spatial;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
@@ -32,6 +34,7 @@ use lowered::{Lowered, Refusal as Refused, Wire};
 const OWN: &[(&str, Wire)] = &[
     ("AffineGrid", spatial::affine_grid),
     ("Attention", attention::attention),
+    ("AveragePool", spatial::pool),
     ("BitCast", math::bit_cast),
     ("BitShift", math::bit_shift),
     ("CausalConvWithState", linear::causal_conv),
@@ -49,12 +52,16 @@ const OWN: &[(&str, Wire)] = &[
     ("Dropout", math::dropout),
     ("GRU", recurrent::recurrent),
     ("Gemm", math::half_in_single),
+    ("GlobalAveragePool", spatial::pool),
+    ("GlobalLpPool", spatial::pool),
+    ("GlobalMaxPool", spatial::pool),
     ("LSTM", recurrent::recurrent),
     ("LayerNormalization", math::normalize),
     ("LinearAttention", linear::linear_attention),
     ("LogSoftmax", math::half_in_single),
     ("LpPool", spatial::lp_pool),
     ("MatMul", math::matmul),
+    ("MaxPool", spatial::pool),
     ("MaxUnpool", spatial::max_unpool),
     ("OneHot", moves::one_hot),
     ("OptionalGetElement", moves::get_element),
