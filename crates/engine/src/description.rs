@@ -1,6 +1,6 @@
 //! What a graph takes and gives, and what it is made of.
 
-use ic_nn_types::{OperatorCount, TensorDescription, TensorType, WeightCount};
+use ic_nn_types::{OperatorCount, Tensor, TensorDescription, TensorType, WeightCount};
 
 /// One axis of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +61,13 @@ impl InputDescription {
     /// The shape with every dynamic axis 1 long.
     pub(crate) fn smallest(&self) -> Vec<u32> {
         self.dimensions.iter().map(|d| d.fixed().unwrap_or(1)).collect()
+    }
+
+    /// Zeros of that shape.
+    pub(crate) fn zeros(&self) -> Tensor {
+        let dimensions = self.smallest();
+        let bytes = dimensions.iter().map(|&d| d as usize).product::<usize>() * self.ty.size();
+        Tensor { dimensions, ty: self.ty, data: vec![0; bytes] }
     }
 }
 

@@ -18,6 +18,8 @@ mod quant;
 mod recurrent;
 mod reduce;
 mod spatial;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
@@ -36,6 +38,7 @@ use lowered::{Lowered, Refusal as Refused, Wire};
 const OWN: &[(&str, Wire)] = &[
     ("AffineGrid", spatial::affine_grid),
     ("Attention", attention::attention),
+    ("AveragePool", spatial::pool),
     ("BitCast", math::bit_cast),
     ("BitShift", math::bit_shift),
     ("CausalConvWithState", linear::causal_conv),
@@ -53,11 +56,16 @@ const OWN: &[(&str, Wire)] = &[
     ("Dropout", math::dropout),
     ("GRU", recurrent::recurrent),
     ("Gemm", math::half_in_single),
+    ("GlobalAveragePool", spatial::pool),
+    ("GlobalLpPool", spatial::pool),
+    ("GlobalMaxPool", spatial::pool),
     ("LSTM", recurrent::recurrent),
+    ("LayerNormalization", math::normalize),
     ("LinearAttention", linear::linear_attention),
     ("LogSoftmax", math::half_in_single),
     ("LpPool", spatial::lp_pool),
     ("MatMul", math::matmul),
+    ("MaxPool", spatial::pool),
     ("MaxUnpool", spatial::max_unpool),
     ("OneHot", moves::one_hot),
     ("OptionalGetElement", moves::get_element),
@@ -66,6 +74,7 @@ const OWN: &[(&str, Wire)] = &[
     ("Pad", moves::pad),
     ("QLinearMatMul", quant::matmul),
     ("QuantizeLinear", quant::quantize),
+    ("RMSNormalization", math::normalize),
     ("RNN", recurrent::recurrent),
     ("ReduceMax", reduce::extreme),
     ("ReduceMin", reduce::extreme),
