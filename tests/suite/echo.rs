@@ -3,7 +3,7 @@
 
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, Model, element_of};
-use ic_nn_tests::service::{Service, request};
+use ic_nn_tests::service::Service;
 use ic_nn_types::{ComputeOptions, NamedTensor, Tensor, TensorType};
 
 /// Bytes of a tensor that nearly fills a message.

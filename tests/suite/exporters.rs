@@ -171,7 +171,7 @@ fn served(service: &Service<'_>, name: &str, model: &[u8], fixture: &Fixture) ->
     }
     described(&description.inputs, &description.outputs, fixture)?;
     answers(fixture, &mut |inputs| {
-        let request = InferRequest { model: name.into(), inputs: inputs.clone() };
+        let request = InferRequest { model: name.into(), inputs: inputs.clone(), ..Default::default() };
         let update = controller.infer(&request).map_err(|e| format!("update: {e}"))?;
         let query = service.ask(name, inputs).map_err(|e| format!("query: {e}"))?;
         if query == update.outputs {

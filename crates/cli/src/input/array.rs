@@ -74,7 +74,8 @@ mod tests {
     use super::*;
 
     fn wanted(ty: TensorType, dimensions: &[Option<u32>]) -> TensorDescription {
-        TensorDescription { name: "x".into(), ty, dimensions: dimensions.to_vec() }
+        let symbols = vec![None; dimensions.len()];
+        TensorDescription { name: "x".into(), ty, dimensions: dimensions.to_vec(), symbols }
     }
 
     #[test]

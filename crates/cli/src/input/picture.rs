@@ -205,8 +205,9 @@ mod tests {
     use super::*;
 
     fn wanted(ty: TensorType, dimensions: &[u32]) -> TensorDescription {
-        let dimensions = dimensions.iter().map(|d| (*d > 0).then_some(*d)).collect();
-        TensorDescription { name: "image".into(), ty, dimensions }
+        let dimensions: Vec<Option<u32>> = dimensions.iter().map(|d| (*d > 0).then_some(*d)).collect();
+        let symbols = vec![None; dimensions.len()];
+        TensorDescription { name: "image".into(), ty, dimensions, symbols }
     }
 
     fn picture() -> DynamicImage {

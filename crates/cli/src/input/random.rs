@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     fn wanted(name: &str, ty: TensorType) -> TensorDescription {
-        TensorDescription { name: name.into(), ty, dimensions: vec![None, Some(100)] }
+        TensorDescription { name: name.into(), ty, dimensions: vec![None, Some(100)], symbols: vec![None; 2] }
     }
 
     #[test]

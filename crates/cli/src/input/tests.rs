@@ -3,7 +3,8 @@
 use super::*;
 
 fn input(name: &str, ty: TensorType, dimensions: &[Option<u32>]) -> TensorDescription {
-    TensorDescription { name: name.into(), ty, dimensions: dimensions.to_vec() }
+    let symbols = vec![None; dimensions.len()];
+    TensorDescription { name: name.into(), ty, dimensions: dimensions.to_vec(), symbols }
 }
 
 fn tokens() -> [TensorDescription; 2] {
