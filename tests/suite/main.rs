@@ -5,6 +5,7 @@ mod contexts;
 mod digits;
 mod echo;
 mod flat;
+mod graphs_api;
 mod hostile;
 mod inputs;
 mod matrix;
