@@ -15,6 +15,7 @@ mod proxy;
 mod queries;
 mod registry;
 mod registry_api;
+mod server_api;
 mod strangers;
 mod upgrade;
 mod uploads;
