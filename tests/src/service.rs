@@ -55,7 +55,8 @@ impl<'a> Service<'a> {
 
     /// Closes the upload that a refused commit left open.
     pub fn abandon(&self, name: &str, model: &[u8]) {
-        let open = self.controller().upload_begin(&spec(name, model)).expect("a refused upload is open still");
+        let open =
+            self.controller().upload_begin(&spec(name, model)).expect("a refused upload is open still");
         self.controller().upload_abort(open.upload).expect("it aborts");
     }
 

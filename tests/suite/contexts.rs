@@ -291,12 +291,21 @@ fn outputs_are_selected() {
             let mut request = ic_nn_tests::service::request("two", x.to_vec());
             request.outputs = options.outputs.clone();
             let (computed, inferred) = (caller.compute(context, &x, Some(&options)), caller.infer(&request));
-            assert_eq!(inferred.as_ref().map(|r| &r.outputs).ok(), computed.as_ref().ok(), "infer selects alike");
-            computed.map(|o| o.into_iter().map(|(n, t)| (n, t.to_f32().expect("FP32")[0])).collect::<Vec<_>>())
+            assert_eq!(
+                inferred.as_ref().map(|r| &r.outputs).ok(),
+                computed.as_ref().ok(),
+                "infer selects alike"
+            );
+            computed
+                .map(|o| o.into_iter().map(|(n, t)| (n, t.to_f32().expect("FP32")[0])).collect::<Vec<_>>())
         };
         let (a, b) = (("a".to_owned(), 4.0f32), ("b".to_owned(), 4.0f32));
         assert_eq!(select(&["b"]), Ok(vec![b.clone()]));
-        assert_eq!(select(&["1", "a"]), Ok(vec![b.clone(), a.clone()]), "in the order asked for, by index too");
+        assert_eq!(
+            select(&["1", "a"]),
+            Ok(vec![b.clone(), a.clone()]),
+            "in the order asked for, by index too"
+        );
         assert_eq!(select(&[]), Ok(vec![]));
         assert_eq!(caller.compute(context, &x, None).expect("it computes").len(), 2);
         refused(select(&["a", "c"]), ErrorCode::InvalidArgument, &["`c`", "`a` FP32", "`b` FP32"]);

@@ -9,28 +9,18 @@ use ic_nn_types::{ComputeOptions, NamedTensor, Tensor, TensorType};
 /// Bytes of a tensor that nearly fills a message.
 const LARGE: usize = 2_000_000;
 
-const AXES: [Dim; 6] = [
-    Dim::Named("a"),
-    Dim::Named("b"),
-    Dim::Named("c"),
-    Dim::Named("d"),
-    Dim::Named("e"),
-    Dim::Named("f"),
-];
+const AXES: [Dim; 6] =
+    [Dim::Named("a"), Dim::Named("b"), Dim::Named("c"), Dim::Named("d"), Dim::Named("e"), Dim::Named("f")];
 
 /// Bit patterns that an engine is tempted to change: quiet and signalling NaNs with payloads, infinities, both zeros,
 /// the least and the largest denormals, and one.
 fn patterns(ty: TensorType) -> Vec<u64> {
     match ty {
         TensorType::FP16 => {
-            vec![
-                0x7e01, 0xfe55, 0x7c01, 0xfdff, 0x7c00, 0xfc00, 0, 0x8000, 0x0001, 0x03ff, 0x83ff, 0x3c00,
-            ]
+            vec![0x7e01, 0xfe55, 0x7c01, 0xfdff, 0x7c00, 0xfc00, 0, 0x8000, 0x0001, 0x03ff, 0x83ff, 0x3c00]
         }
         TensorType::BF16 => {
-            vec![
-                0x7fc1, 0xffd5, 0x7f81, 0xffbf, 0x7f80, 0xff80, 0, 0x8000, 0x0001, 0x007f, 0x807f, 0x3f80,
-            ]
+            vec![0x7fc1, 0xffd5, 0x7f81, 0xffbf, 0x7f80, 0xff80, 0, 0x8000, 0x0001, 0x007f, 0x807f, 0x3f80]
         }
         TensorType::FP32 => vec![
             0x7fc0_0001,
@@ -140,8 +130,7 @@ fn echoes_of_rank(rank: usize) {
                 let outputs =
                     caller.compute(context, &inputs(), None).unwrap_or_else(|e| fails("compute", &e));
                 same(&format!("{what} by compute"), &sent, &only(&what, outputs));
-                let part =
-                    caller.get_output(context, "y", None).unwrap_or_else(|e| fails("get_output", &e));
+                let part = caller.get_output(context, "y", None).unwrap_or_else(|e| fails("get_output", &e));
                 assert_eq!((part.offset, part.total_bytes), (0, sent.data.len() as u64), "{what}");
                 let part = Tensor { dimensions: part.dimensions, ty: part.ty, data: part.data };
                 same(&format!("{what} by get_output"), &sent, &part);
@@ -207,7 +196,9 @@ fn a_scalar_may_be_written_as_wasi_nn_does() {
 fn inputs_of_every_type_in_one_graph() {
     let (x, y) = (|ty: TensorType| format!("x_{ty}"), |ty: TensorType| format!("y_{ty}"));
     let model = Model {
-        nodes: TensorType::ALL.map(|ty| onnx::node("Identity", &[x(ty).as_str()], &[y(ty).as_str()], vec![])).to_vec(),
+        nodes: TensorType::ALL
+            .map(|ty| onnx::node("Identity", &[x(ty).as_str()], &[y(ty).as_str()], vec![]))
+            .to_vec(),
         inputs: TensorType::ALL.map(|ty| onnx::value(&x(ty), element_of(ty), &AXES[..2])).to_vec(),
         outputs: TensorType::ALL.map(|ty| onnx::value(&y(ty), element_of(ty), &AXES[..2])).to_vec(),
         ..Model::default()

@@ -58,23 +58,33 @@ fn stays_flat(name: &str, prepare: impl Fn(&Service<'_>), cycle: impl Fn(&Caller
 
 #[test]
 fn load_and_unload() {
-    stays_flat("load and unload", |_| {}, |caller| {
-        let builders = [GraphBuilder::from(model())];
-        let graph = caller.load(&builders, GraphEncoding::Onnx, ExecutionTarget::Cpu, None).expect("it loads");
-        caller.unload(graph).expect("it unloads");
-    });
+    stays_flat(
+        "load and unload",
+        |_| {},
+        |caller| {
+            let builders = [GraphBuilder::from(model())];
+            let graph =
+                caller.load(&builders, GraphEncoding::Onnx, ExecutionTarget::Cpu, None).expect("it loads");
+            caller.unload(graph).expect("it unloads");
+        },
+    );
 }
 
 #[test]
 fn load_compute_and_unload() {
-    stays_flat("load, compute and unload", |_| {}, |caller| {
-        let builders = [GraphBuilder::from(model())];
-        let graph = caller.load(&builders, GraphEncoding::Onnx, ExecutionTarget::Cpu, None).expect("it loads");
-        let context = caller.init_execution_context(graph).expect("it opens");
-        caller.unload(graph).expect("it unloads");
-        caller.compute(context, &input(), None).expect("it computes");
-        caller.finalize_execution_context(context).expect("it closes");
-    });
+    stays_flat(
+        "load, compute and unload",
+        |_| {},
+        |caller| {
+            let builders = [GraphBuilder::from(model())];
+            let graph =
+                caller.load(&builders, GraphEncoding::Onnx, ExecutionTarget::Cpu, None).expect("it loads");
+            let context = caller.init_execution_context(graph).expect("it opens");
+            caller.unload(graph).expect("it unloads");
+            caller.compute(context, &input(), None).expect("it computes");
+            caller.finalize_execution_context(context).expect("it closes");
+        },
+    );
 }
 
 #[test]
@@ -93,10 +103,14 @@ fn load_by_name_compute_and_unload() {
 
 #[test]
 fn upload_and_delete() {
-    stays_flat("upload and delete", |_| {}, |caller| {
-        let version = caller.upload("m", &model(), &mut |_| {}).expect("it is accepted");
-        let model = format!("m:{}", version.version);
-        let request = ic_nn_types::DeleteRequest { model, sha256: version.sha256 };
-        caller.delete(&request).expect("it is deleted");
-    });
+    stays_flat(
+        "upload and delete",
+        |_| {},
+        |caller| {
+            let version = caller.upload("m", &model(), &mut |_| {}).expect("it is accepted");
+            let model = format!("m:{}", version.version);
+            let request = ic_nn_types::DeleteRequest { model, sha256: version.sha256 };
+            caller.delete(&request).expect("it is deleted");
+        },
+    );
 }

@@ -41,11 +41,14 @@ fn encodings_are_detected_and_others_refused_with_the_way_here() {
                 refused(caller.load(&builders, encoding, CPU, None), ErrorCode::InvalidEncoding, &[word]);
             }
             let upload = caller.upload_begin(&spec("other", head)).expect("it begins").upload;
-            caller.upload_chunk(&ChunkRequest { upload, index: 0, data: head.to_vec() }).expect("it is taken");
+            caller
+                .upload_chunk(&ChunkRequest { upload, index: 0, data: head.to_vec() })
+                .expect("it is taken");
             refused(caller.upload_commit(upload), ErrorCode::InvalidEncoding, &[word]);
             caller.upload_abort(upload).expect("it aborts");
         }
-        for (encoding, word) in [(GraphEncoding::PyTorch, "torch.onnx.export"), (GraphEncoding::Ggml, "ONNX")] {
+        for (encoding, word) in [(GraphEncoding::PyTorch, "torch.onnx.export"), (GraphEncoding::Ggml, "ONNX")]
+        {
             let announced = UploadSpec { encoding: Some(encoding), ..spec("other", &onnx::add()) };
             refused(caller.upload_begin(&announced), ErrorCode::InvalidEncoding, &[word]);
         }
@@ -126,7 +129,8 @@ fn external_data_are_loaded_as_further_builders() {
         assert_eq!(computed(context), EXTERNAL_ANSWER, "the files are kept as long as the graph");
         let code = ErrorCode::InvalidEncoding;
         let load = |builders: &[GraphBuilder]| caller.load(builders, GraphEncoding::Onnx, CPU, None);
-        refused(load(&builders[..1]), code, &["first.bin"]);
+        let alone = load(&builders[..1]);
+        refused(alone, ErrorCode::UnsupportedOperation, &["`a`", "first.bin", "further builder"]);
         refused(load(&builders[..2]), code, &["first.bin", "second.bin"]);
         let swapped = [builders[0].clone(), builders[2].clone(), builders[1].clone()];
         refused(load(&swapped), code, &["`c`", "first.bin", "8 bytes"]);
@@ -147,7 +151,11 @@ fn external_data_are_uploaded_behind_the_model() {
             caller.upload_begin(&UploadSpec { builders: Some(builders), ..spec("external", &whole) })
         };
         refused(begin(vec![sizes[0], sizes[1]]), ErrorCode::InvalidArgument, &[&whole.len().to_string()]);
-        refused(begin(vec![sizes[0], 0, whole.len() as u64 - sizes[0]]), ErrorCode::InvalidArgument, &["0 bytes"]);
+        refused(
+            begin(vec![sizes[0], 0, whole.len() as u64 - sizes[0]]),
+            ErrorCode::InvalidArgument,
+            &["0 bytes"],
+        );
         let upload = begin(sizes).expect("it begins").upload;
         caller.upload_chunk(&ChunkRequest { upload, index: 0, data: whole.clone() }).expect("it is taken");
         caller.upload_commit(upload).expect("it commits");
@@ -204,7 +212,11 @@ fn properties_are_listed_told_set_and_checked() {
         refused(caller.set_property(graph, "colour", None), invalid, &["colour", "warmup"]);
         assert_eq!(caller.get_property(graph, "cache"), Ok(Some("5".into())), "a refusal changes nothing");
         service.upgrade();
-        assert_eq!(caller.get_property(graph, "resident"), Ok(Some("false".into())), "they survive an upgrade");
+        assert_eq!(
+            caller.get_property(graph, "resident"),
+            Ok(Some("false".into())),
+            "they survive an upgrade"
+        );
         caller.set_property(graph, "cache", None).expect("it is taken back");
         assert_eq!(caller.get_property(graph, "cache"), Ok(None));
         caller.unload(graph).expect("it unloads");
@@ -272,7 +284,11 @@ fn answers_are_kept_where_a_model_says_so() {
         assert!(!infer(3.0, None), "a third answer");
         assert!(!infer(2.0, None), "for which the one used longest ago went");
         let statistics = caller.model_statistics("m").expect("it is told");
-        assert_eq!((statistics.cache_hits, statistics.success, statistics.fail), (3, 10, 0), "{statistics:?}");
+        assert_eq!(
+            (statistics.cache_hits, statistics.success, statistics.fail),
+            (3, 10, 0),
+            "{statistics:?}"
+        );
         caller.set_property(graph, "cache", None).expect("it is taken back");
         assert!(!infer(3.0, None), "and with it what was kept");
     });

@@ -162,8 +162,9 @@ fn a_deletion_needs_the_sha256() {
         let caller = service.controller();
         let sha256 = |model: &str| caller.describe(model).expect("it is there").sha256;
         let (second, newest) = (sha256("m:2"), sha256("m:4"));
-        let delete =
-            |model: &str, sha256: &[u8]| caller.delete(&DeleteRequest { model: model.into(), sha256: sha256.into() });
+        let delete = |model: &str, sha256: &[u8]| {
+            caller.delete(&DeleteRequest { model: model.into(), sha256: sha256.into() })
+        };
         let invalid = ErrorCode::InvalidArgument;
         for wrong in [&newest[..], &[0; 32], &second[..31], &[]] {
             refused(delete("m:2", wrong), invalid, &["sha256", &hex::encode(&second)]);
@@ -192,7 +193,8 @@ fn where_a_model_comes_from_is_told() {
             caller.upload_begin(&UploadSpec { provenance: Some(provenance), ..spec("add", &file) })
         };
         let invalid = ErrorCode::InvalidArgument;
-        let twice = Provenance { metadata: vec![("k".into(), "1".into()), ("k".into(), "2".into())], ..told.clone() };
+        let twice =
+            Provenance { metadata: vec![("k".into(), "1".into()), ("k".into(), "2".into())], ..told.clone() };
         refused(begin(twice), invalid, &["k"]);
         let long = Provenance { licence: Some("x".repeat(20_000)), ..told.clone() };
         refused(begin(long), invalid, &[]);

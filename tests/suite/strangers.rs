@@ -137,8 +137,9 @@ fn a_stranger_changes_nothing() {
         let before = all();
         assert!(before.0.is_ok() && before.3.is_ok() && before.5.is_ok(), "{before:?}");
         for method in &methods {
-            let arg = argument(method, &standing)
-                .unwrap_or_else(|| panic!("{method} is an update and has no argument in this test; give it one"));
+            let arg = argument(method, &standing).unwrap_or_else(|| {
+                panic!("{method} is an update and has no argument in this test; give it one")
+            });
             for sender in [stranger(), Principal::anonymous()] {
                 let dropped = replica.submit(service.canister, sender, method, &arg);
                 assert!(dropped.is_err(), "{method}: ingress of {sender} is inducted");

@@ -98,7 +98,8 @@ fn specs_are_held_to_the_limits() {
         };
         let service = Service::deploy(replica, Some(limits));
         let caller = service.controller();
-        let good = || UploadSpec { name: "m".into(), bytes: 1_000, sha256: vec![1; 32], ..Default::default() };
+        let good =
+            || UploadSpec { name: "m".into(), bytes: 1_000, sha256: vec![1; 32], ..Default::default() };
         let invalid = ErrorCode::InvalidArgument;
         for name in ["", "a b", "-a", "ü", &"x".repeat(65), "a:1", "a@b"] {
             refused(caller.upload_begin(&UploadSpec { name: name.into(), ..good() }), invalid, &[]);

@@ -189,7 +189,11 @@ fn get_output_into_a_too_small_limit() {
         let (caller, _, context) = open(&service, onnx::add());
         caller.compute(context, &inputs(), None).expect("it computes");
         for small in [0, 1, 11] {
-            refused(caller.get_output(context, "sum", limit(small)), ErrorCode::TooLarge, &["sum", "12 bytes"]);
+            refused(
+                caller.get_output(context, "sum", limit(small)),
+                ErrorCode::TooLarge,
+                &["sum", "12 bytes"],
+            );
         }
     });
 }
@@ -293,7 +297,10 @@ fn reload_after_unload_gives_a_new_id() {
             caller.finalize_execution_context(context).expect("it closes");
             caller.unload(graph).expect("it unloads");
             let (_, again, opened) = open(&service, onnx::add());
-            assert!(again > graph && opened > context, "ids are never reused: {graph} {again} {context} {opened}");
+            assert!(
+                again > graph && opened > context,
+                "ids are never reused: {graph} {again} {context} {opened}"
+            );
             (graph, context) = (again, opened);
         }
         service.upgrade();
@@ -334,7 +341,8 @@ fn load_by_name_racing_unload_gives_a_fresh_graph() {
         service.serve("add", &onnx::add());
         let caller = service.controller();
         let old = caller.load_by_name("add").expect("it is loaded");
-        let (name, graph) = (encode_args(("add",)).expect("it encodes"), encode_args((old,)).expect("it encodes"));
+        let (name, graph) =
+            (encode_args(("add",)).expect("it encodes"), encode_args((old,)).expect("it encodes"));
         let submit = |method: &str, arg: &[u8]| {
             replica.submit(service.canister, controller(), method, arg).expect("inducted")
         };
@@ -348,7 +356,10 @@ fn load_by_name_racing_unload_gives_a_fresh_graph() {
         assert!(first == old || first == fresh, "{old} {first} {fresh}");
         assert!(fresh > old, "a fresh graph: {old}, then {fresh}");
         let context = caller.init_execution_context(fresh).expect("it opens");
-        assert_eq!(floats(&caller.compute(context, &inputs(), None).expect("it computes"), 0), [11.0, 22.0, 33.0]);
+        assert_eq!(
+            floats(&caller.compute(context, &inputs(), None).expect("it computes"), 0),
+            [11.0, 22.0, 33.0]
+        );
         // The other way round the load may find the old handle and lose it, or come after: never half of either.
         let graph = encode_args((fresh,)).expect("it encodes");
         let (load, unload) = (submit("load_by_name", &name), submit("unload", &graph));
