@@ -146,6 +146,9 @@ impl<'a> Presentation<'a> {
             }
             (false, None) => "charged as an update".to_owned(),
         });
+        if answer.response.cached {
+            parts.push("from the response cache".to_owned());
+        }
         if answer.response.load_instructions > 0 {
             parts.push(format!(
                 "{} of it for loading",
