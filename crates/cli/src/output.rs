@@ -221,6 +221,7 @@ impl<'a> Presentation<'a> {
             "outputs": outputs,
             "top": top,
             "query": answer.query,
+            "cached": answer.response.cached,
             "instructions": answer.instructions(),
             "load_instructions": answer.response.load_instructions,
             "plan_instructions": answer.response.plan_instructions,
