@@ -3,6 +3,8 @@
 //!
 //! Field numbers are those of onnx.proto3.
 
+use ic_nn_types::TensorType;
+
 /// A protobuf message under construction.
 #[derive(Clone, Default)]
 pub struct Message(Vec<u8>);
@@ -73,6 +75,25 @@ pub mod element {
     pub const FLOAT8E5M2: i64 = 19;
 }
 
+/// ONNX's number of an element type.
+pub fn element_of(ty: TensorType) -> i64 {
+    match ty {
+        TensorType::FP16 => element::FLOAT16,
+        TensorType::FP32 => element::FLOAT,
+        TensorType::FP64 => element::DOUBLE,
+        TensorType::BF16 => element::BFLOAT16,
+        TensorType::U8 => element::UINT8,
+        TensorType::I8 => element::INT8,
+        TensorType::U16 => element::UINT16,
+        TensorType::I16 => element::INT16,
+        TensorType::U32 => element::UINT32,
+        TensorType::I32 => element::INT32,
+        TensorType::U64 => element::UINT64,
+        TensorType::I64 => element::INT64,
+        TensorType::BOOL => element::BOOL,
+    }
+}
+
 /// One axis of a declared shape.
 #[derive(Clone, Copy)]
 pub enum Dim {
@@ -101,6 +122,26 @@ pub fn tensor(name: &str, element: i64, dims: &[i64], data: &[u8]) -> Message {
 pub fn integers(name: &str, values: &[i64]) -> Message {
     let data: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
     tensor(name, element::INT64, &[values.len() as i64], &data)
+}
+
+/// `TensorProto` whose data are `length` bytes from `offset` of the file that the model calls `location`.
+pub fn external(
+    name: &str,
+    element: i64,
+    dims: &[i64],
+    location: &str,
+    offset: usize,
+    length: usize,
+) -> Message {
+    let entry = |key: &str, value: &str| Message::new().bytes(1, key).bytes(2, value);
+    dims.iter()
+        .fold(Message::new(), |m, d| m.int(1, *d))
+        .int(2, element)
+        .bytes(8, name)
+        .message(13, entry("location", location))
+        .message(13, entry("offset", &offset.to_string()))
+        .message(13, entry("length", &length.to_string()))
+        .int(14, 1)
 }
 
 /// `NodeProto`; attributes come as made by [`attribute_int`] and its like.

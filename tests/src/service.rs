@@ -3,7 +3,9 @@
 use candid::{Encode, Principal};
 use ic_nn_client::{Client, ClientError, ReplicaTransport};
 use ic_nn_host::{Canister, CanisterSettings, InstallMode, Replica};
-use ic_nn_types::{Error, ErrorCode, InferRequest, InitArgs, ModelVersion, NamedTensor, UploadSpec};
+use ic_nn_types::{
+    DeleteRequest, Error, ErrorCode, InferRequest, InitArgs, ModelVersion, NamedTensor, Role, UploadSpec,
+};
 use sha2::{Digest, Sha256};
 
 /// A typed caller of the deployed service.
@@ -53,13 +55,8 @@ impl<'a> Service<'a> {
 
     /// Closes the upload that a refused commit left open.
     pub fn abandon(&self, name: &str, model: &[u8]) {
-        let spec = UploadSpec {
-            name: name.into(),
-            bytes: model.len() as u64,
-            sha256: Sha256::digest(model).to_vec(),
-            chunk_bytes: None,
-        };
-        let open = self.controller().upload_begin(&spec).expect("a refused upload is open still");
+        let open =
+            self.controller().upload_begin(&spec(name, model)).expect("a refused upload is open still");
         self.controller().upload_abort(open.upload).expect("it aborts");
     }
 
@@ -71,14 +68,29 @@ impl<'a> Service<'a> {
 
     /// Infers as the controller in an update, after which queries take inputs of these shapes.
     pub fn warm(&self, model: &str, inputs: Vec<NamedTensor>) {
-        let request = InferRequest { model: model.into(), inputs };
-        self.controller().infer(&request).expect("an update takes any shapes");
+        self.infer(model, inputs).expect("an update takes any shapes");
+    }
+
+    /// Infers as the controller in an update.
+    pub fn infer(&self, model: &str, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, ClientError> {
+        self.controller().infer(&request(model, inputs)).map(|r| r.outputs)
     }
 
     /// Infers as an anonymous query.
     pub fn ask(&self, model: &str, inputs: Vec<NamedTensor>) -> Result<Vec<NamedTensor>, ClientError> {
-        let request = InferRequest { model: model.into(), inputs };
-        self.caller(Principal::anonymous()).infer_query(&request).map(|r| r.outputs)
+        self.caller(Principal::anonymous()).infer_query(&request(model, inputs)).map(|r| r.outputs)
+    }
+
+    /// Deletes as the controller, confirming with the sha256 that the registry tells.
+    pub fn delete(&self, model: &str) -> Result<u32, ClientError> {
+        let sha256 = self.controller().describe(model)?.sha256;
+        self.controller().delete(&DeleteRequest { model: model.into(), sha256 })
+    }
+
+    /// Gives a role as the controller, and a client of who has it now.
+    pub fn grant(&self, principal: Principal, role: Role) -> Caller<'a> {
+        self.controller().grant_role(principal, role).expect("a controller grants any role");
+        self.caller(principal)
     }
 }
 
@@ -90,6 +102,26 @@ pub fn controller() -> Principal {
 /// Somebody without a role.
 pub fn stranger() -> Principal {
     Principal::from_slice(&[9; 29])
+}
+
+/// One of many principals, none of whom has a role.
+pub fn principal(n: u8) -> Principal {
+    Principal::from_slice(&[100 + n; 29])
+}
+
+/// An inference that asks for nothing besides.
+pub fn request(model: &str, inputs: Vec<NamedTensor>) -> InferRequest {
+    InferRequest { model: model.into(), inputs, ..Default::default() }
+}
+
+/// An upload of these bytes as one file.
+pub fn spec(name: &str, bytes: &[u8]) -> UploadSpec {
+    UploadSpec {
+        name: name.into(),
+        bytes: bytes.len() as u64,
+        sha256: Sha256::digest(bytes).to_vec(),
+        ..Default::default()
+    }
 }
 
 /// The module that `scripts/build-canister` made.

@@ -1,8 +1,8 @@
 //! The committed classifier: it is described, it answers what the reference computed, and what it costs is told.
 
 use ic_nn_tests::on_every_runtime;
-use ic_nn_tests::service::{Service, repository};
-use ic_nn_types::{InferRequest, ModelState, Tensor, TensorType};
+use ic_nn_tests::service::{Service, repository, request};
+use ic_nn_types::{ModelState, Tensor, TensorType};
 
 fn model() -> Vec<u8> {
     std::fs::read(repository("models/digits.onnx")).expect("the model is committed")
@@ -74,10 +74,7 @@ fn a_query_and_an_update_answer_alike_and_count_alike() {
     on_every_runtime("query and update", |replica| {
         let service = Service::deploy(replica, None);
         service.serve("digits", &model());
-        let request = InferRequest {
-            model: "digits".into(),
-            inputs: vec![("image".into(), image("models/digits/digit-3-0.png"))],
-        };
+        let request = request("digits", vec![("image".into(), image("models/digits/digit-3-0.png"))]);
         let query = service.controller().infer_query(&request).expect("it infers");
         let update = service.controller().infer(&request).expect("it infers");
         assert_eq!(query.outputs, update.outputs);
@@ -97,10 +94,7 @@ fn a_model_that_is_not_loaded_answers_too() {
         service.serve("digits", &model());
         let controller = service.controller();
         let handle = controller.describe("digits").expect("it is there").graph.expect("it is loaded");
-        let request = InferRequest {
-            model: "digits".into(),
-            inputs: vec![("image".into(), image("models/digits/digit-7-0.png"))],
-        };
+        let request = request("digits", vec![("image".into(), image("models/digits/digit-7-0.png"))]);
         let loaded = controller.infer_query(&request).expect("it infers");
         controller.unload(handle).expect("it unloads");
         let query = controller.infer_query(&request).expect("a query loads for itself");

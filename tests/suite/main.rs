@@ -1,12 +1,18 @@
 //! Behaviour of the service through its wasm, on every runtime that is there.
 
 mod access;
+mod contexts;
 mod digits;
+mod echo;
+mod exporters;
 mod hostile;
 mod inputs;
+mod matrix;
 mod mobilenet;
 mod mutation;
+mod proxy;
 mod queries;
 mod registry;
+mod strangers;
 mod upgrade;
 mod uploads;

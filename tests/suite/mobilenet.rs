@@ -4,8 +4,8 @@ use std::io::Write;
 
 use ic_nn_engine::{Graph, Limits};
 use ic_nn_tests::on_every_runtime;
-use ic_nn_tests::service::{Service, repository};
-use ic_nn_types::{InferRequest, Tensor};
+use ic_nn_tests::service::{Service, repository, request};
+use ic_nn_types::Tensor;
 
 #[test]
 fn it_answers_in_a_query_what_the_native_engine_answers() {
@@ -40,7 +40,7 @@ fn it_answers_in_a_query_what_the_native_engine_answers() {
     on_every_runtime("MobileNetV2", |replica| {
         let service = Service::deploy(replica, None);
         service.serve("mobilenetv2", &model);
-        let request = InferRequest { model: "mobilenetv2".into(), inputs: input.clone() };
+        let request = request("mobilenetv2", input.clone());
         let reply = service.controller().infer_query(&request).expect("it fits a query");
         let got = reply.outputs[0].1.to_f32().expect("FP32");
         assert_eq!(got.len(), want.len());

@@ -95,7 +95,7 @@ fn no_mutant_makes_the_service_trap() {
                     let _ = no_trap(service.ask("mutant", inputs), ix);
                 }
                 controller.unload(graph)?;
-                controller.delete("mutant").map(drop)
+                service.delete("mutant").map(drop)
             });
             match no_trap(outcome, ix) {
                 Ok(()) => accepted += 1,
@@ -103,7 +103,7 @@ fn no_mutant_makes_the_service_trap() {
                     refused += 1;
                     *codes.entry(error.code.label()).or_default() += 1;
                     service.abandon("mutant", &file);
-                    let _ = controller.delete("mutant");
+                    let _ = service.delete("mutant");
                 }
             }
         }

@@ -4,7 +4,7 @@
 use ic_nn_host::Host;
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, element};
-use ic_nn_tests::service::{Service, refused, repository};
+use ic_nn_tests::service::{Service, refused, repository, request};
 use ic_nn_types::{ErrorCode, InferRequest, NamedTensor, Tensor, TensorType};
 
 fn digits() -> Vec<u8> {
@@ -14,7 +14,7 @@ fn digits() -> Vec<u8> {
 fn images(batch: u32) -> InferRequest {
     let pixels: Vec<f32> = (0..batch * 64).map(|i| (i % 17) as f32 / 16.0).collect();
     let image = Tensor::from_f32(vec![batch, 1, 8, 8], &pixels);
-    InferRequest { model: "digits".into(), inputs: vec![("image".into(), image)] }
+    request("digits", vec![("image".into(), image)])
 }
 
 #[test]
@@ -70,9 +70,8 @@ fn a_query_does_not_run_what_depends_on_values() {
             ErrorCode::UnsupportedOperation,
             &["depend on values", "`infer`"],
         );
-        let request = InferRequest { model: "found".into(), inputs };
-        let answer = service.controller().infer(&request).expect("an update runs it");
-        assert_eq!(answer.outputs[0].1.dimensions, [1, 2]);
+        let answer = service.infer("found", inputs).expect("an update runs it");
+        assert_eq!(answer[0].1.dimensions, [1, 2]);
     });
 }
 
@@ -92,10 +91,7 @@ fn the_least_integer_by_minus_one_is_an_error() {
         service.upload("div", &model.finish()).expect("it is accepted");
         let int =
             |v: i32| Tensor { dimensions: vec![1], ty: TensorType::I32, data: v.to_le_bytes().to_vec() };
-        let ask = |a, b| InferRequest {
-            model: "div".into(),
-            inputs: vec![("a".into(), int(a)), ("b".into(), int(b))],
-        };
+        let ask = |a, b| request("div", vec![("a".into(), int(a)), ("b".into(), int(b))]);
         let caller = service.controller();
         assert_eq!(caller.infer(&ask(7, 2)).expect("it divides").outputs[0].1, int(3));
         assert_eq!(caller.infer_query(&ask(7, 2)).expect("it is known now").outputs[0].1, int(3));

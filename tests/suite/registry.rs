@@ -9,7 +9,6 @@ use ic_nn_types::{ErrorCode, InitArgs, ListRequest, ModelState, Tensor};
 fn versions_count_up_and_are_not_reused() {
     on_every_runtime("versions", |replica| {
         let service = Service::deploy(replica, None);
-        let caller = service.controller();
         let relu = onnx::unary("Relu", element::FLOAT, &[Dim::Is(1)]);
         let neg = onnx::unary("Neg", element::FLOAT, &[Dim::Is(1)]);
         assert_eq!(service.upload("m", &relu).expect("it is accepted").version, 1);
@@ -18,12 +17,12 @@ fn versions_count_up_and_are_not_reused() {
         let answer = |model: &str| service.ask(model, x()).expect("it infers")[0].1.to_f32().expect("FP32");
         assert_eq!(answer("m"), [3.0], "the newest");
         assert_eq!(answer("m:1"), [0.0]);
-        assert_eq!(caller.delete("m:2"), Ok(1));
+        assert_eq!(service.delete("m:2"), Ok(1));
         assert_eq!(answer("m"), [0.0], "the newest that is left");
         refused(service.ask("m:2", x()), ErrorCode::NotFound, &["m", "2", "1"]);
         assert_eq!(service.upload("m", &neg).expect("it is accepted").version, 3);
-        assert_eq!(caller.delete("m"), Ok(2));
-        refused(caller.delete("m"), ErrorCode::NotFound, &["m"]);
+        assert_eq!(service.delete("m"), Ok(2));
+        refused(service.delete("m"), ErrorCode::NotFound, &["m"]);
         assert_eq!(service.upload("m", &neg).expect("it is accepted").version, 4);
     });
 }
@@ -60,12 +59,12 @@ fn handles_are_shared_while_loaded_and_never_reused() {
         let first = caller.load_by_name("m").expect("it loads");
         assert_eq!(caller.load_by_name("m:1"), Ok(first));
         caller.unload(first).expect("it unloads");
-        refused(caller.unload(first), ErrorCode::NotFound, &["unloaded"]);
-        refused(caller.unload(77), ErrorCode::NotFound, &["77"]);
+        refused(caller.unload(first), ErrorCode::InvalidArgument, &["unloaded"]);
+        refused(caller.unload(77), ErrorCode::InvalidArgument, &["77"]);
         let second = caller.load_by_name("m").expect("it loads again");
         assert!(second > first);
         refused(caller.load_by_name("n"), ErrorCode::NotFound, &["n"]);
-        caller.delete("m").expect("it goes");
+        service.delete("m").expect("it goes");
         refused(caller.unload(second), ErrorCode::NotFound, &[]);
         assert_eq!(caller.server_metadata().expect("metadata").name, "ic-nn");
     });

@@ -3,7 +3,7 @@
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx;
 use ic_nn_tests::service::{Service, repository, stranger};
-use ic_nn_types::{ModelState, Tensor};
+use ic_nn_types::{ModelState, Role, Tensor};
 
 #[test]
 fn models_answer_again_with_equal_bytes() {
@@ -13,11 +13,11 @@ fn models_answer_again_with_equal_bytes() {
         let caller = service.controller();
         service.serve("digits", &digits);
         service.upload("add", &onnx::add()).expect("it is accepted");
-        caller.add_admin(stranger()).expect("a controller names admins");
+        caller.grant_role(stranger(), Role::Admin).expect("a controller names admins");
         let pixels: Vec<f32> = (0..64).map(|i| (i % 9) as f32 / 8.0).collect();
         let ask =
             || service.ask("digits", vec![("image".into(), Tensor::from_f32(vec![1, 1, 8, 8], &pixels))]);
-        let before = (caller.describe("digits"), caller.list_admins(), ask());
+        let before = (caller.describe("digits"), caller.list_roles(), ask());
         let before_add = caller.describe("add");
         assert!(before.2.is_ok());
         service.upgrade();
@@ -25,7 +25,7 @@ fn models_answer_again_with_equal_bytes() {
         for _ in 0..10 {
             replica.tick();
         }
-        assert_eq!((caller.describe("digits"), caller.list_admins(), ask()), before);
+        assert_eq!((caller.describe("digits"), caller.list_roles(), ask()), before);
         assert_eq!(caller.describe("add"), before_add);
         let states: Vec<_> =
             caller.list_all().expect("a list").into_iter().map(|m| (m.name, m.state)).collect();

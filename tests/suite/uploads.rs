@@ -2,8 +2,8 @@
 
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx;
-use ic_nn_tests::service::{Caller, Service, controller, refused};
-use ic_nn_types::{ChunkRequest, ErrorCode, InitArgs, MAX_CHUNK_BYTES, UploadSpec, UploadStatus};
+use ic_nn_tests::service::{self, Caller, Service, controller, refused, stranger};
+use ic_nn_types::{ChunkRequest, ErrorCode, InitArgs, MAX_CHUNK_BYTES, Role, UploadSpec, UploadStatus};
 use sha2::{Digest, Sha256};
 
 const CHUNK: u32 = 65_536;
@@ -22,12 +22,7 @@ fn model() -> Vec<u8> {
 }
 
 fn spec(name: &str, bytes: &[u8]) -> UploadSpec {
-    UploadSpec {
-        name: name.into(),
-        bytes: bytes.len() as u64,
-        sha256: Sha256::digest(bytes).to_vec(),
-        chunk_bytes: Some(CHUNK),
-    }
+    UploadSpec { chunk_bytes: Some(CHUNK), ..service::spec(name, bytes) }
 }
 
 fn put(caller: &Caller<'_>, upload: u64, bytes: &[u8], index: u32) -> UploadStatus {
@@ -103,7 +98,8 @@ fn specs_are_held_to_the_limits() {
         };
         let service = Service::deploy(replica, Some(limits));
         let caller = service.controller();
-        let good = || UploadSpec { name: "m".into(), bytes: 1_000, sha256: vec![1; 32], chunk_bytes: None };
+        let good =
+            || UploadSpec { name: "m".into(), bytes: 1_000, sha256: vec![1; 32], ..Default::default() };
         let invalid = ErrorCode::InvalidArgument;
         for name in ["", "a b", "-a", "ü", &"x".repeat(65), "a:1", "a@b"] {
             refused(caller.upload_begin(&UploadSpec { name: name.into(), ..good() }), invalid, &[]);
@@ -130,7 +126,7 @@ fn a_chunk_of_the_largest_size_fits_a_message() {
         let service = Service::deploy(replica, None);
         let caller = service.controller();
         let bytes = vec![5u8; MAX_CHUNK_BYTES as usize + 1];
-        let spec = UploadSpec { chunk_bytes: None, ..spec("m", &bytes) };
+        let spec = service::spec("m", &bytes);
         let upload = caller.upload_begin(&spec).expect("it begins").upload;
         let data = bytes[..MAX_CHUNK_BYTES as usize].to_vec();
         let status = caller.upload_chunk(&ChunkRequest { upload, index: 0, data }).expect("it fits");
@@ -142,8 +138,8 @@ fn a_chunk_of_the_largest_size_fits_a_message() {
 fn an_upload_is_its_callers() {
     on_every_runtime("owner", |replica| {
         let service = Service::deploy(replica, None);
-        let admin = ic_nn_tests::service::stranger();
-        service.controller().add_admin(admin).expect("a controller names admins");
+        let admin = stranger();
+        service.grant(admin, Role::Admin);
         let bytes = model();
         let upload = service.caller(admin).upload_begin(&spec("m", &bytes)).expect("admins upload").upload;
         let chunk = ChunkRequest { upload, index: 0, data: bytes[..CHUNK as usize].to_vec() };

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use ic_nn_types::InitArgs;
 
-use crate::{api, runtime, state};
+use crate::{api, memory, runtime, state};
 
 #[ic_cdk::init]
 fn init(args: Option<InitArgs>) {
     runtime::run_constructors();
     state::open();
     apply(args);
+    // What later messages may write without asking. Where it is refused, they ask.
+    memory::grow(memory::lacking_pages(0));
     sweep();
 }
 
@@ -20,6 +22,8 @@ fn post_upgrade(args: Option<InitArgs>) {
     runtime::run_constructors();
     state::open();
     apply(args);
+    // What later messages may write without asking. Where it is refused, they ask.
+    memory::grow(memory::lacking_pages(0));
     sweep();
     ic_cdk_timers::set_timer(Duration::ZERO, reload());
 }
@@ -53,7 +57,9 @@ async fn reload() {
 /// Clears abandoned uploads away, once an hour.
 fn sweep() {
     ic_cdk_timers::set_timer_interval(Duration::from_secs(3_600), || async {
-        for (upload, owner, name) in state::store(|s| s.collect_abandoned(ic_cdk::api::time())) {
+        for (upload, owner, name) in
+            state::store(|s| s.collect_abandoned(ic_cdk::api::time())).unwrap_or_default()
+        {
             ic_cdk::api::debug_print(format!(
                 "upload {upload} of `{name}` by {owner} was abandoned and is closed"
             ));

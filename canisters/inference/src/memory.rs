@@ -30,14 +30,25 @@ impl StableMemory for Memory {
     }
 }
 
-const SETTINGS: MemoryId = MemoryId::new(0);
-const NAMES: MemoryId = MemoryId::new(1);
-const VERSIONS: MemoryId = MemoryId::new(2);
-const FACTS: MemoryId = MemoryId::new(3);
-const UPLOADS: MemoryId = MemoryId::new(4);
-const GRAPHS: MemoryId = MemoryId::new(5);
-/// The model files. The highest id, so that new tables find theirs below.
-const BLOBS: MemoryId = MemoryId::new(100);
+/// Of each of the store's memories. The model files have the highest id, so that new tables find theirs below.
+const IDS: [(&str, MemoryId); 16] = [
+    ("settings", MemoryId::new(0)),
+    ("names", MemoryId::new(1)),
+    ("versions", MemoryId::new(2)),
+    ("facts", MemoryId::new(3)),
+    ("uploads", MemoryId::new(4)),
+    ("graphs", MemoryId::new(5)),
+    ("labels", MemoryId::new(6)),
+    ("provenance", MemoryId::new(7)),
+    ("properties", MemoryId::new(8)),
+    ("statistics", MemoryId::new(9)),
+    ("contexts", MemoryId::new(10)),
+    ("context_index", MemoryId::new(11)),
+    ("roles", MemoryId::new(12)),
+    ("callers", MemoryId::new(13)),
+    ("audit", MemoryId::new(14)),
+    ("blobs", MemoryId::new(100)),
+];
 
 /// Pages of a bucket: 2 MiB. The manager addresses 32,768 buckets, 64 GiB; an empty canister takes one for each table.
 const BUCKET_PAGES: u16 = 32;
@@ -45,8 +56,9 @@ const BUCKET_PAGES: u16 = 32;
 /// Pages that one memory may have: 32,768 buckets less 256 (512 MiB) for all the other tables.
 const MOST_PAGES: u64 = (32_768 - 256) * BUCKET_PAGES as u64;
 
-/// Buckets that the tables may take in one message without asking: what publishing a version writes to.
-const SPARE_BUCKETS: u64 = 4;
+/// Buckets that the tables may take in one message without asking: one for each of those that publishing a version, or an
+/// inference, may write to.
+const SPARE_BUCKETS: u64 = 8;
 
 thread_local! {
     static MANAGER: MemoryManager<DefaultMemoryImpl> =
@@ -55,26 +67,19 @@ thread_local! {
 
 /// The store's memories in the canister's stable memory.
 pub(crate) fn memories() -> Memories<Memory> {
-    let memory = |id| Memory(MANAGER.with(|m| m.get(id)));
-    Memories {
-        settings: memory(SETTINGS),
-        names: memory(NAMES),
-        versions: memory(VERSIONS),
-        facts: memory(FACTS),
-        uploads: memory(UPLOADS),
-        graphs: memory(GRAPHS),
-        blobs: memory(BLOBS),
-    }
+    Memories::each(|name| match IDS.iter().find(|(known, _)| *known == name) {
+        Some((_, id)) => Memory(MANAGER.with(|m| m.get(*id))),
+        None => {
+            ic_cdk::api::trap(format!("the table `{name}` has no memory; it is to be named in memory.rs"))
+        }
+    })
 }
 
 /// Pages that stable memory lacks for a message that writes a file of `bytes` to it, and to the tables. The manager
 /// panics where the subnet refuses it a page, so pages are asked for before it needs them.
 pub(crate) fn lacking_pages(bytes: u64) -> u64 {
     let bucket = u64::from(BUCKET_PAGES);
-    let buckets: u64 = [SETTINGS, NAMES, VERSIONS, FACTS, UPLOADS, GRAPHS, BLOBS]
-        .map(|id| MANAGER.with(|m| m.get(id)).size().div_ceil(bucket))
-        .iter()
-        .sum();
+    let buckets: u64 = IDS.map(|(_, id)| MANAGER.with(|m| m.get(id)).size().div_ceil(bucket)).iter().sum();
     let wanted = bytes.div_ceil(PAGE_BYTES * bucket) + SPARE_BUCKETS;
     // One page in front of the buckets is the manager's own.
     (1 + (buckets + wanted) * bucket).saturating_sub(DefaultMemoryImpl::default().size())

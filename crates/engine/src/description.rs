@@ -1,6 +1,6 @@
 //! What a graph takes and gives, and what it is made of.
 
-use ic_nn_types::{OperatorCount, TensorDescription, TensorType, WeightCount};
+use ic_nn_types::{OperatorCount, Tensor, TensorDescription, TensorType, WeightCount};
 
 /// One axis of an input.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +62,13 @@ impl InputDescription {
     pub(crate) fn smallest(&self) -> Vec<u32> {
         self.dimensions.iter().map(|d| d.fixed().unwrap_or(1)).collect()
     }
+
+    /// Zeros of that shape.
+    pub(crate) fn zeros(&self) -> Tensor {
+        let dimensions = self.smallest();
+        let bytes = dimensions.iter().map(|&d| d as usize).product::<usize>() * self.ty.size();
+        Tensor { dimensions, ty: self.ty, data: vec![0; bytes] }
+    }
 }
 
 /// Axes as people read them: `[1, 3, height, ?]`.
@@ -84,7 +91,7 @@ pub struct Description {
     pub parameters: u64,
     /// These by element type, by descending count.
     pub weights: Vec<WeightCount>,
-    /// Operator set of the default domain.
+    /// Operator set of the default domain; 0 where no operator is of it.
     pub opset: i64,
     /// Who wrote the file, name and version.
     pub producer: String,

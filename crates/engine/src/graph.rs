@@ -1,6 +1,6 @@
 //! A graph that can be asked: its description, its plans by input shape, inference.
 
-use ic_nn_types::{NamedTensor, Tensor};
+use ic_nn_types::{NamedTensor, Tensor, TensorDescription};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
@@ -88,7 +88,7 @@ pub enum Trial {
 
 impl Graph {
     /// Checks, decodes and plans an ONNX file, dynamic dimensions set to 1 for the first plan. A graph with inputs whose
-    /// values are part of a plan is planned at first use.
+    /// values are part of a plan is planned at first use, or for zeros where the file does not declare its outputs.
     ///
     /// # Errors
     /// Every [`ModelError`]. A model whose dynamic dimensions cannot be 1 still loads; it is planned at first use.
@@ -139,40 +139,24 @@ impl Graph {
         let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
         let growths = proto.graph.as_ref().map_or(vec![], |graph| bound::growths(graph, &description.inputs));
         let source = decode(proto, &description)?;
-        let smallest = description.inputs.iter().map(|i| i.smallest()).collect();
-        let is_static = description.is_static() && bound.is_empty();
-        let (plan, source) = if is_static {
-            (Ok(Plan::new(source, smallest, vec![], limits)?), None)
-        } else if bound.is_empty() {
-            (Plan::new(source.clone(), smallest, vec![], limits), Some(source))
+        let smallest: Vec<Vec<u32>> = description.inputs.iter().map(|i| i.smallest()).collect();
+        let declared: Option<Vec<_>> = declared_outputs.iter().map(|(_, d)| d.clone()).collect();
+        let (plan, source) = if description.is_static() && bound.is_empty() {
+            let plan = Plan::new(source, smallest, vec![], limits)?;
+            description.outputs = plan.outputs(&outputs)?;
+            (Some(plan), None)
+        } else if let (Some(declared), false) = (&declared, bound.is_empty()) {
+            description.outputs.clone_from(declared);
+            (None, Some(source))
         } else {
-            let names: Vec<&str> =
-                bound.iter().filter_map(|ix| description.inputs.get(*ix)).map(|i| i.name.as_str()).collect();
-            let why = format!(
-                "it is planned for values of {}; its file has to declare its outputs",
-                names.join(", ")
-            );
-            (Err(ModelError::Unsupported { place: "graph".into(), reason: why }), Some(source))
-        };
-        description.outputs = match (&plan, is_static) {
-            (Ok(plan), true) => plan.outputs(&outputs)?,
-            (Ok(plan), false) => {
-                let mut planned = plan.outputs(&outputs)?;
-                for (output, (_, declared)) in planned.iter_mut().zip(&declared_outputs) {
-                    match declared {
-                        Some(d) if d.dimensions.len() == output.dimensions.len() => {
-                            output.dimensions.clone_from(&d.dimensions);
-                            output.symbols.clone_from(&d.symbols);
-                        }
-                        _ => output.dimensions.iter_mut().for_each(|d| *d = None),
-                    }
-                }
-                planned
-            }
-            (Err(e), _) => {
-                let declared: Option<Vec<_>> = declared_outputs.into_iter().map(|(_, d)| d).collect();
-                declared.ok_or_else(|| e.clone())?
-            }
+            let zeros = bound.iter().filter_map(|ix| Some((*ix, description.inputs.get(*ix)?.zeros())));
+            let plan = Plan::new(source.clone(), smallest, zeros.collect(), limits);
+            description.outputs = match (&plan, declared) {
+                (Ok(plan), _) => undecided(plan.outputs(&outputs)?, &declared_outputs),
+                (Err(_), Some(declared)) => declared,
+                (Err(e), None) => return Err(e.clone()),
+            };
+            (plan.ok(), Some(source))
         };
         Ok(Graph { description, outputs, bound, growths, source, plans: plan.into_iter().collect() })
     }
@@ -206,11 +190,7 @@ impl Graph {
 
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
     pub fn trial(&mut self, limits: &Limits) -> Trial {
-        let zeros = self.description.inputs.iter().map(|i| {
-            let dimensions = i.smallest();
-            let bytes = dimensions.iter().map(|&d| d as usize).product::<usize>() * i.ty.size();
-            (i.name.clone(), Tensor { dimensions, ty: i.ty, data: vec![0; bytes] })
-        });
+        let zeros = self.description.inputs.iter().map(|i| (i.name.clone(), i.zeros()));
         let inputs = match self.arrange(zeros.collect(), limits) {
             Ok(inputs) => inputs,
             Err(e) => return Trial::Refused(e.to_string()),
@@ -295,6 +275,23 @@ impl Graph {
         plan.has_run = true;
         Ok(outputs)
     }
+}
+
+/// Outputs of a plan whose lengths may be others the next time: those that the file declares, else any.
+fn undecided(
+    mut planned: Vec<TensorDescription>,
+    declared: &[(String, Option<TensorDescription>)],
+) -> Vec<TensorDescription> {
+    for (output, (_, declared)) in planned.iter_mut().zip(declared) {
+        match declared {
+            Some(d) if d.dimensions.len() == output.dimensions.len() => {
+                output.dimensions.clone_from(&d.dimensions);
+                output.symbols.clone_from(&d.symbols);
+            }
+            _ => output.dimensions.iter_mut().for_each(|d| *d = None),
+        }
+    }
+    planned
 }
 
 fn decode(proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {

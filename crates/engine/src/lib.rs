@@ -15,13 +15,14 @@ mod error;
 mod graph;
 mod guard;
 mod limits;
+#[cfg(test)]
+mod one_node;
 mod operators;
 mod ops;
 mod plan;
 mod tensors;
 
 pub use check::{Checked, check, check_files};
-
 pub use description::{Description, Dimension, InputDescription};
 pub use element::tensor_types;
 pub use error::{InferError, InputError, ModelError};

@@ -1,4 +1,5 @@
-//! Which operators are served: what tract registers, less those that need randomness.
+//! Which operators are served: what tract registers, less those that need randomness, with those of [`ml`], [`recurrent`],
+//! [`gemm`], [`equal`] and [`logsumexp`] beside them or in their place.
 
 use std::collections::BTreeSet;
 
@@ -54,6 +55,8 @@ pub(crate) fn refusal(node: &NodeProto) -> String {
     let name = display_name(node);
     if RANDOM.contains(&node.op_type.as_str()) {
         format!("{name} (draws random numbers; pass them as an input)")
+    } else if node.op_type == "ZipMap" {
+        format!("{name} (makes maps of tensors; convert with zipmap=False)")
     } else {
         name
     }

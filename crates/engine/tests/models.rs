@@ -28,7 +28,7 @@ fn digits_are_described() {
 #[test]
 fn a_batch_answers_as_its_members_do() {
     let mut graph = digits();
-    assert_eq!(graph.trial(&Limits::default()), Trial::Ran);
+    assert!(matches!(graph.trial(&Limits::default()), Trial::Ran { .. }));
     let pixels: Vec<f32> = (0..3 * 64).map(|i| (i % 17) as f32 / 16.0).collect();
     let limits = Limits::default();
     let batch =

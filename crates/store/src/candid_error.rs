@@ -5,11 +5,20 @@
 
 use ic_nn_types::{Error, ErrorCode};
 
+use crate::callers::QuotaError;
+use crate::contexts::{ContextError, OpenContextError};
+use crate::deletion::DeleteError;
 use crate::error::{
-    AbortError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError, SettingsError,
-    UploadError,
+    AbortError, AppendError, BeginError, ChunkError, CommitError, GraphError, ListError, LookupError,
+    SettingsError, UploadError,
 };
 use crate::extent::ReadError;
+use crate::kept::KeepError;
+use crate::labels::SetLabelError;
+use crate::layout::RecordError;
+use crate::properties::PropertyError;
+use crate::roles::RoleError;
+use crate::serving::{RetireError, VersionPolicyError};
 
 /// Implements `From<$error> for Error`, the code by variant.
 macro_rules! codes {
@@ -40,15 +49,52 @@ impl From<UploadError> for Error {
     }
 }
 
+fn chunk_code(error: &ChunkError) -> ErrorCode {
+    match error {
+        ChunkError::Upload(upload) => upload_code(upload),
+        ChunkError::Index { .. } | ChunkError::Length { .. } | ChunkError::Committing { .. } => {
+            InvalidArgument
+        }
+    }
+}
+
+fn lookup_code(error: &LookupError) -> ErrorCode {
+    match error {
+        LookupError::Reference(_) | LookupError::NotKept { .. } => InvalidArgument,
+        LookupError::NoModel { .. }
+        | LookupError::AllDeleted { .. }
+        | LookupError::NoVersion { .. }
+        | LookupError::NoLabel { .. }
+        | LookupError::Retired { .. }
+        | LookupError::NotServed { .. }
+        | LookupError::NothingServed { .. }
+        | LookupError::Discarded { .. } => NotFound,
+        LookupError::Record(_) => RuntimeError,
+    }
+}
+
 codes! { BeginError:
-    Name(_) | Sha256Length { .. } | Empty | ChunkBytes { .. } => InvalidArgument,
-    ModelTooLarge { .. } | TotalTooLarge { .. } | TooManyOpen { .. } | GrowRefused { .. } => TooLarge,
+    Name(_) | Sha256Length { .. } | Empty | ChunkBytes { .. } | Builders(_) | Provenance(_) => InvalidArgument,
+    Room(_) | TooManyOpen { .. } => TooLarge,
     Record(_) => RuntimeError,
 }
 
-codes! { ChunkError:
-    Upload(upload) => upload_code(upload),
-    Index { .. } | Length { .. } | Committing { .. } => InvalidArgument,
+codes! { KeepError:
+    Empty | Builders(_) => InvalidArgument,
+    Room(_) => TooLarge,
+    Record(_) => RuntimeError,
+}
+
+impl From<ChunkError> for Error {
+    fn from(error: ChunkError) -> Error {
+        Error::new(chunk_code(&error), error.to_string())
+    }
+}
+
+codes! { AppendError:
+    NoUpload { .. } => NotFound,
+    Complete { .. } => InvalidArgument,
+    Chunk(chunk) => chunk_code(chunk),
 }
 
 codes! { AbortError:
@@ -62,29 +108,100 @@ codes! { CommitError:
     Ended { .. } | Read(_) | Record(_) => RuntimeError,
 }
 
-codes! { LookupError:
-    Reference(_) => InvalidArgument,
-    NoModel { .. } | AllDeleted { .. } | NoVersion { .. } => NotFound,
-    Record(_) => RuntimeError,
+impl From<LookupError> for Error {
+    fn from(error: LookupError) -> Error {
+        Error::new(lookup_code(&error), error.to_string())
+    }
+}
+
+codes! { SetLabelError:
+    Label(_) => InvalidArgument,
+    TooMany { .. } => TooLarge,
+    Lookup(lookup) => lookup_code(lookup),
+}
+
+codes! { VersionPolicyError:
+    Latest { .. } | Specific { .. } => InvalidArgument,
+    Lookup(lookup) => lookup_code(lookup),
+}
+
+codes! { RetireError:
+    Labelled { .. } => InvalidArgument,
+    Lookup(lookup) => lookup_code(lookup),
+}
+
+codes! { DeleteError:
+    Confirmation { .. } => InvalidArgument,
+    Lookup(lookup) => lookup_code(lookup),
+}
+
+codes! { PropertyError:
+    Key { .. } | Value { .. } => InvalidArgument,
+    TooMany { .. } => TooLarge,
+    Lookup(lookup) => lookup_code(lookup),
 }
 
 codes! { ListError:
-    After(_) => InvalidArgument,
-    Record(_) => RuntimeError,
-}
-
-codes! { GraphError:
-    Unknown { .. } | Unloaded { .. } => NotFound,
+    After(_) | Upload => InvalidArgument,
     Record(_) => RuntimeError,
 }
 
 codes! { SettingsError:
-    OutOfRange { .. } | AnonymousAdmin => InvalidArgument,
-    TooManyAdmins { .. } => TooLarge,
-    NotAdmin { .. } => NotFound,
+    OutOfRange { .. } | Price { .. } => InvalidArgument,
+    Role(role) => role_code(role),
 }
 
 codes! { ReadError:
     OutOfRange { .. } => InvalidArgument,
     HeapExhausted { .. } => TooLarge,
+}
+
+impl From<RecordError> for Error {
+    fn from(error: RecordError) -> Error {
+        Error::new(RuntimeError, error.to_string())
+    }
+}
+
+fn role_code(error: &RoleError) -> ErrorCode {
+    match error {
+        RoleError::Anonymous { .. } => InvalidArgument,
+        RoleError::Full { .. } => TooLarge,
+        RoleError::NoRole { .. } | RoleError::NotAdmin { .. } => NotFound,
+        RoleError::Record(_) => RuntimeError,
+    }
+}
+
+impl From<RoleError> for Error {
+    fn from(error: RoleError) -> Error {
+        Error::new(role_code(&error), error.to_string())
+    }
+}
+
+codes! { QuotaError:
+    Full { .. } => TooLarge,
+    Record(_) => RuntimeError,
+}
+
+fn graph_code(error: &GraphError) -> ErrorCode {
+    match error {
+        GraphError::Unknown { .. } | GraphError::Unloaded { .. } => InvalidArgument,
+        GraphError::Record(_) => RuntimeError,
+    }
+}
+
+impl From<GraphError> for Error {
+    fn from(error: GraphError) -> Error {
+        Error::new(graph_code(&error), error.to_string())
+    }
+}
+
+codes! { OpenContextError:
+    Graph(graph) => graph_code(graph),
+    TooMany { .. } | TooManyOfOwner { .. } => TooLarge,
+}
+
+codes! { ContextError:
+    Deleted { .. } => NotFound,
+    Unknown { .. } | Finalized { .. } => InvalidArgument,
+    Record(_) => RuntimeError,
 }

@@ -12,14 +12,14 @@
 //! not the bytes that were hashed.
 
 use candid::Principal;
-use ic_nn_types::ModelVersion;
+use ic_nn_types::{GraphEncoding, ModelVersion};
 use ic_stable_structures::Memory;
 use sha2::{Digest, Sha256};
 
 use crate::error::CommitError;
-use crate::extent::Blob;
 use crate::name::version_key;
-use crate::record::{NameRecord, VersionRecord};
+use crate::provenance::upload_key;
+use crate::record::{NameRecord, UploadRecord, VersionRecord};
 use crate::store::Store;
 
 /// What [`Store::verify`] may hash in one update message: 256 MiB.
@@ -89,9 +89,16 @@ pub struct Verified {
     token: u64,
     sha256: [u8; 32],
     bytes: u64,
+    found: Option<GraphEncoding>,
 }
 
 impl Verified {
+    /// The same with the encoding that the trial found the file to have, which the version gets instead of the one that
+    /// was announced.
+    pub fn found(self, encoding: GraphEncoding) -> Self {
+        Verified { found: Some(encoding), ..self }
+    }
+
     /// The upload.
     pub fn upload(&self) -> u64 {
         self.upload
@@ -111,8 +118,9 @@ impl Verified {
 /// Commits.
 impl<M: Memory> Store<M> {
     /// Starts to commit an upload whose chunks have all arrived. From here to `publish` or `end_commit` it cannot change.
+    /// Forgets why the last commit was refused.
     pub fn begin_commit(&mut self, upload: u64, caller: Principal) -> Result<Commit, CommitError> {
-        let record = self.owned_upload(upload, caller)?;
+        let mut record = self.owned_upload(upload, caller)?;
         if self.commits.has(upload) {
             return Err(CommitError::Committing { upload });
         }
@@ -120,6 +128,10 @@ impl<M: Memory> Store<M> {
         if count != chunks {
             let first = record.received.missing(MISSING_NAMED);
             return Err(CommitError::Missing { upload, count: chunks - count, chunks, first });
+        }
+        if !record.failed.is_empty() {
+            record.failed.clear();
+            self.uploads.insert(&upload.to_be_bytes(), record.encode());
         }
         Ok(Commit { upload, token: self.commits.begin(upload), hasher: Sha256::new(), hashed: 0 })
     }
@@ -130,7 +142,7 @@ impl<M: Memory> Store<M> {
         let &mut Commit { upload, token, .. } = commit;
         self.commits.check(upload, token)?;
         let record = self.upload(upload)?;
-        let file = Blob::new(&self.blobs, record.extent, record.bytes);
+        let file = self.file(UploadRecord::TABLE, record.extent, record.bytes)?;
         let end = record.bytes.min(commit.hashed.saturating_add(at_most.max(1)));
         let mut buffer = vec![0; record.bytes.min(BUFFER_BYTES) as usize];
         while commit.hashed < end {
@@ -144,7 +156,7 @@ impl<M: Memory> Store<M> {
         }
         let computed: [u8; 32] = commit.hasher.clone().finalize().into();
         match computed == record.sha256 {
-            true => Ok(Some(Verified { upload, token, sha256: computed, bytes: record.bytes })),
+            true => Ok(Some(Verified { upload, token, sha256: computed, bytes: record.bytes, found: None })),
             false => Err(CommitError::Sha256 { upload, computed, announced: record.sha256 }),
         }
     }
@@ -159,18 +171,21 @@ impl<M: Memory> Store<M> {
         facts: &[u8],
         now: u64,
     ) -> Result<ModelVersion, CommitError> {
-        let Verified { upload, token, sha256, .. } = verified;
+        let Verified { upload, token, sha256, found, .. } = verified;
         self.commits.check(upload, token)?;
         let record = self.upload(upload)?;
         let name = record.name;
-        let version = match self.names.get(name.as_bytes()) {
-            Some(bytes) => NameRecord::decode(&bytes)?.next_version,
-            None => 1,
+        let mut of_name = match self.names.get(name.as_bytes()) {
+            Some(bytes) => NameRecord::decode(&bytes)?,
+            None => NameRecord::first(),
         };
+        let version = of_name.next_version;
+        of_name.next_version += 1;
+        let provenance = self.provenance_record(&upload_key(upload))?;
         // INVARIANT: the extent passes from the upload's record to the version's within this call, so it is never
         // claimed twice or by none when a message ends.
         let key = version_key(&name, version);
-        self.names.insert(name.as_bytes(), NameRecord { next_version: version + 1 }.encode());
+        self.names.insert(name.as_bytes(), of_name.encode());
         self.facts.insert(&key, facts.to_vec());
         let published = VersionRecord {
             bytes: record.bytes,
@@ -178,10 +193,13 @@ impl<M: Memory> Store<M> {
             extent: record.extent,
             committed_at: now,
             graph: None,
+            encoding: found.unwrap_or(record.encoding),
+            retired: false,
             uploader: record.owner,
         };
         self.versions.insert(&key, published.encode());
-        self.uploads.remove(&upload.to_be_bytes());
+        self.write_provenance(&key, &provenance);
+        self.close_upload(upload);
         self.commits.end(upload, token);
         Ok(ModelVersion { name, version, sha256: sha256.to_vec() })
     }

@@ -1,13 +1,17 @@
 //! What can go wrong, one narrow enum per operation. The texts say what was expected and what came, and what to do;
-//! they are read by the callers of the service. The codes stand in [`crate::candid_error`].
+//! they are read by the callers of the service. An error of one operation alone stands with it; here are those that several
+//! modules make. The codes stand in [`crate::candid_error`].
 
 use candid::Principal;
-use ic_nn_types::{ChunkRange, MAX_CHUNK_BYTES};
+use ic_nn_types::{ChunkRange, MAX_CHUNK_BYTES, VersionPolicy};
 use thiserror::Error;
 
 use crate::layout::RecordError;
 use crate::name::{NameError, ReferenceError};
-use crate::settings::MAX_ADMINS;
+use crate::provenance::{BuildersError, ProvenanceError};
+use crate::roles::RoleError;
+use crate::room::RoomError;
+use crate::serving::PolicyText;
 
 /// Why an upload cannot be used by this caller.
 #[derive(Error, Debug, Clone, PartialEq, Eq)]
@@ -50,33 +54,21 @@ pub enum BeginError {
     /// A file of no bytes.
     #[error("bytes is 0; a model file has at least one")]
     Empty,
-    /// The file is over the limit of one model.
-    #[error("the file has {bytes} bytes; max_model_bytes is {limit}")]
-    ModelTooLarge {
-        /// Bytes announced.
-        bytes: u64,
-        /// `max_model_bytes`.
-        limit: u64,
-    },
     /// Chunks of a size that is not allowed.
     #[error("chunk_bytes is {came}; 65536 to {MAX_CHUNK_BYTES} are allowed")]
     ChunkBytes {
         /// Size asked for.
         came: u32,
     },
-    /// All models together would be over their limit.
-    #[error(
-        "the file takes {needed} bytes of stable memory in whole pages, {taken} are taken by versions and open uploads; \
-         max_total_bytes is {limit}: delete versions or abort uploads"
-    )]
-    TotalTooLarge {
-        /// Bytes the file takes, in whole pages.
-        needed: u64,
-        /// Bytes taken already.
-        taken: u64,
-        /// `max_total_bytes`.
-        limit: u64,
-    },
+    /// The sizes of its files are wrong.
+    #[error(transparent)]
+    Builders(#[from] BuildersError),
+    /// Its provenance is over a limit.
+    #[error(transparent)]
+    Provenance(#[from] ProvenanceError),
+    /// There is no room for the file.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// Too many uploads are open.
     #[error(
         "{limit} uploads are open, as many as max_open_uploads allows; the oldest is {oldest} of {owner}"
@@ -88,15 +80,6 @@ pub enum BeginError {
         oldest: u64,
         /// Who began it.
         owner: Principal,
-    },
-    /// The memory of the model files could not grow.
-    #[error(
-        "stable memory could not grow by {bytes} bytes for the file: the canister's memory allocation, its \
-         cycles or the subnet's storage is exhausted"
-    )]
-    GrowRefused {
-        /// Bytes that were asked for.
-        bytes: u64,
     },
     /// A record cannot be read.
     #[error(transparent)]
@@ -137,6 +120,28 @@ pub enum ChunkError {
         /// The upload.
         upload: u64,
     },
+}
+
+/// Why a chunk cannot be put by its caller alone. Nothing was written.
+#[derive(Error, Debug, Clone, PartialEq, Eq)]
+pub enum AppendError {
+    /// The caller has no upload open.
+    #[error("{caller} has no upload open; begin one with upload_begin")]
+    NoUpload {
+        /// The caller.
+        caller: Principal,
+    },
+    /// Every chunk has arrived.
+    #[error("all {chunks} chunks of upload {upload} have arrived; commit it with upload_commit")]
+    Complete {
+        /// The upload.
+        upload: u64,
+        /// Chunks in all.
+        chunks: u32,
+    },
+    /// The chunk is refused.
+    #[error(transparent)]
+    Chunk(#[from] ChunkError),
 }
 
 /// Why an upload is not aborted.
@@ -231,6 +236,64 @@ pub enum LookupError {
         /// The newest version there is.
         newest: u64,
     },
+    /// No version has the label.
+    #[error("model `{name}` has no label `{label}`; it has {}", Listed(.labels))]
+    NoLabel {
+        /// The name.
+        name: String,
+        /// The label.
+        label: String,
+        /// The labels that it has.
+        labels: Vec<String>,
+    },
+    /// The version was taken out of service.
+    #[error(
+        "version {version} of model `{name}` is retired; use another, or take it back into service with restore"
+    )]
+    Retired {
+        /// The name.
+        name: String,
+        /// The version.
+        version: u64,
+    },
+    /// The name's version policy leaves the version out.
+    #[error(
+        "version {version} of model `{name}` is not served: its version policy serves {}; use one of those, or set \
+         another with set_version_policy", PolicyText(.policy)
+    )]
+    NotServed {
+        /// The name.
+        name: String,
+        /// The version.
+        version: u64,
+        /// The policy.
+        policy: VersionPolicy,
+    },
+    /// The name has versions, and none of them is served.
+    #[error(
+        "model `{name}` serves no version: its versions, the newest {newest}, are retired or left out by its version \
+         policy, which serves {}; use restore or set_version_policy", PolicyText(.policy)
+    )]
+    NothingServed {
+        /// The name.
+        name: String,
+        /// The newest version there is.
+        newest: u64,
+        /// The policy.
+        policy: VersionPolicy,
+    },
+    /// The bytes that had this name of the store's own are gone.
+    #[error("the bytes that were kept as `{name}` are gone since their graph was unloaded; load them again")]
+    Discarded {
+        /// The name.
+        name: String,
+    },
+    /// The name is not one of the store's own.
+    #[error("`{name}` is a model's name and not one of bytes that were loaded; delete it with delete")]
+    NotKept {
+        /// The name.
+        name: String,
+    },
     /// A record cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -242,6 +305,9 @@ pub enum ListError {
     /// `after` is not `"name:version"`.
     #[error("after: {0}")]
     After(ReferenceError),
+    /// `after` begins as an upload's does and goes on otherwise.
+    #[error("after: the text behind `#` is no upload's id; pass what the last page gave as next")]
+    Upload,
     /// A record cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -257,7 +323,9 @@ pub enum GraphError {
         graph: u64,
     },
     /// The graph was unloaded, or its version deleted.
-    #[error("graph {graph} was unloaded; load it again with load_by_name, which gives a new handle")]
+    #[error(
+        "graph {graph} was unloaded, or its model deleted; load it again with load_by_name, which gives a new handle"
+    )]
     Unloaded {
         /// The handle.
         graph: u64,
@@ -271,38 +339,50 @@ pub enum GraphError {
 #[derive(Error, Debug, Clone, PartialEq, Eq)]
 pub enum SettingsError {
     /// A limit is out of its range.
-    #[error("{setting} is {came}; 1 to {most} are allowed")]
+    #[error("{setting} is {came}; {least} to {most} are allowed")]
     OutOfRange {
         /// The setting's field in `InitArgs`.
         setting: &'static str,
         /// Value that came.
         came: u64,
+        /// Smallest value.
+        least: u64,
         /// Largest value.
         most: u64,
     },
-    /// The anonymous principal is anyone.
-    #[error("the anonymous principal cannot be an admin: that would be anyone")]
-    AnonymousAdmin,
-    /// Too many admins.
-    #[error("{came} admins; at most {MAX_ADMINS} are allowed")]
-    TooManyAdmins {
-        /// Admins that there would be.
-        came: usize,
+    /// A price that is none.
+    #[error("cycles_per_call is a number of {bits} bits; it has 1 to 128, null where nobody can pay")]
+    Price {
+        /// Bits of the number that came; 0 has none.
+        bits: u64,
     },
-    /// The principal to remove is not an admin.
-    #[error("{admin} is no admin")]
-    NotAdmin {
-        /// The principal.
-        admin: Principal,
-    },
+    /// The admins cannot be those.
+    #[error(transparent)]
+    Role(#[from] RoleError),
 }
 
 /// Bytes in hexadecimal.
-struct Hex<'a>(&'a [u8]);
+pub(crate) struct Hex<'a>(pub(crate) &'a [u8]);
 
 impl std::fmt::Display for Hex<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// Names as `` `a`, `b` ``.
+pub(crate) struct Listed<'a>(pub(crate) &'a [String]);
+
+impl std::fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        for (i, name) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}`{name}`")?;
+        }
+        Ok(())
     }
 }
 

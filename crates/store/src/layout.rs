@@ -1,6 +1,7 @@
 //! The encoding that every stable record shares: one layout byte, then little-endian fields without padding.
 //!
-//! A text or a principal is one length byte and its bytes; what has no length field takes the rest of the record.
+//! A text or a principal is one length byte and its bytes, a longer text two length bytes and its bytes; what has no
+//! length field takes the rest of the record.
 //! Nothing here may panic on the bytes it reads: a record of an unknown layout, a short one and one with bytes left
 //! over are a [`RecordError`].
 
@@ -64,6 +65,7 @@ impl RecordWriter {
         RecordWriter(vec![layout])
     }
 
+    #[allow(dead_code, reason = "for the counts of the registry's lists")]
     pub(crate) fn u16(&mut self, value: u16) -> &mut Self {
         self.raw(&value.to_le_bytes())
     }
@@ -87,6 +89,12 @@ impl RecordWriter {
         debug_assert!(bytes.len() <= usize::from(u8::MAX));
         self.0.push(bytes.len() as u8);
         self.raw(bytes)
+    }
+
+    /// At most 65,535 bytes behind two length bytes.
+    pub(crate) fn long(&mut self, bytes: &[u8]) -> &mut Self {
+        debug_assert!(bytes.len() <= usize::from(u16::MAX));
+        self.u16(bytes.len() as u16).raw(bytes)
     }
 
     /// The record's bytes.
@@ -118,6 +126,7 @@ impl<'a> RecordReader<'a> {
         Ok(*head)
     }
 
+    #[allow(dead_code, reason = "for the counts of the registry's lists")]
     pub(crate) fn u16(&mut self) -> Result<u16, RecordError> {
         self.array().map(u16::from_le_bytes)
     }
@@ -130,8 +139,17 @@ impl<'a> RecordReader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    pub(crate) fn u8(&mut self) -> Result<u8, RecordError> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
     pub(crate) fn short(&mut self) -> Result<&'a [u8], RecordError> {
-        let len = usize::from(self.array::<1>()?[0]);
+        let len = usize::from(self.u8()?);
+        self.raw(len)
+    }
+
+    /// The next `len` bytes.
+    fn raw(&mut self, len: usize) -> Result<&'a [u8], RecordError> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(self.error(RecordProblem::Short))?;
         self.rest = rest;
         Ok(head)
@@ -145,6 +163,13 @@ impl<'a> RecordReader<'a> {
     /// A text behind a length byte.
     pub(crate) fn text(&mut self, field: &'static str) -> Result<String, RecordError> {
         let bytes = self.short()?;
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| self.field(field))
+    }
+
+    /// A text behind two length bytes.
+    pub(crate) fn long_text(&mut self, field: &'static str) -> Result<String, RecordError> {
+        let len = usize::from(self.u16()?);
+        let bytes = self.raw(len)?;
         std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| self.field(field))
     }
 

@@ -1,14 +1,19 @@
-//! The stable records, drawn. Integers are little-endian; `short` is one length byte and that many bytes.
+//! The stable records, drawn. Integers are little-endian; `short` is one length byte and that many bytes, `long` two
+//! length bytes and that many.
 //!
 //! ```text
 //! names      key: the name
 //!   layout = 1        ↕ 1      next_version      ↕ 8   what the next publication is numbered; from 1
+//!   policy            ↕ 1      0 all; 1 latest, then their number ↕ 4; 2 specific, then their count ↕ 1 and so many
+//!                              times a version ↕ 8, ascending
 //!
-//! versions   key: the name, 0x00, the version as 8 bytes big-endian
+//! versions   key: the name, 0x00, the version as 8 bytes big-endian; bytes kept without a name have "@" and a number
 //!   layout = 1        ↕ 1      bytes             ↕ 8
 //!   sha256            ↕ 32     extent.start      ↕ 8   pages of 64 KiB in the blob memory
 //!   extent.pages      ↕ 8      committed_at      ↕ 8   nanoseconds since 1970
 //!   graph             ↕ 8      0 where none is open
+//!   encoding          ↕ 1      1 openvino, 2 onnx, 3 tensorflow, 4 pytorch, 5 tensorflowlite, 6 ggml, 7 autodetect
+//!   retired           ↕ 1      0 or 1
 //!   uploader          ↕ short
 //!
 //! facts      key: as in versions
@@ -18,19 +23,34 @@
 //!   layout = 1        ↕ 1      bytes             ↕ 8
 //!   sha256            ↕ 32     extent.start      ↕ 8
 //!   extent.pages      ↕ 8      chunk_bytes       ↕ 4
-//!   began_at          ↕ 8      nanoseconds since 1970
+//!   began_at          ↕ 8      nanoseconds since 1970, as the next
+//!   active_at         ↕ 8      when it was begun, resumed, or a chunk came last
+//!   encoding          ↕ 1      as in versions
 //!   owner             ↕ short  name              ↕ short
+//!   failed            ↕ long   why the last commit was refused; empty where none was
 //!   received          ↕ to the end: one bit a chunk, least significant first, ceil(chunks / 8) bytes
 //!
 //! graphs     key: the handle as 8 bytes big-endian
 //!   layout = 1        ↕ 1      version           ↕ 8
 //!   name              ↕ short
+//!
+//! labels     key: the name, 0x00, the label
+//!   layout = 1        ↕ 1      version           ↕ 8
+//!
+//! provenance key: as in versions; of an open upload 0x00 and its id as 8 bytes big-endian, as no name is empty
+//!   layout = 1        ↕ 1      builders          ↕ 1   0 for one file, else 2 to 64, and so many times bytes ↕ 8
+//!   licence           ↕ 1      0 absent, 1 and then ↕ long; source likewise
+//!   metadata          ↕ 1      and so many times: key ↕ long, value ↕ long
+//!
+//! properties key: as in versions, then the property's key
+//!   layout = 1        ↕ 1      value             ↕ to the end
 //! ```
 //!
 //! The settings' record stands in [`crate::settings`]. A field is never moved or reused; a new one makes a new layout,
-//! read beside the old. Facts are a table of their own so that listing versions does not read them.
+//! read beside the old. Facts and provenance are tables of their own so that listing versions does not read them.
 
 use candid::Principal;
+use ic_nn_types::{GraphEncoding, Provenance, VersionPolicy};
 
 use crate::extent::Extent;
 use crate::layout::{RecordError, RecordReader, RecordWriter};
@@ -49,23 +69,58 @@ pub(crate) struct NameRecord {
     ///
     /// INVARIANT: above every version that this name ever had, so that a number is never used twice.
     pub(crate) next_version: u64,
+    /// INVARIANT: a specific one names, ascending, versions that there are; none where they were all deleted.
+    pub(crate) policy: VersionPolicy,
 }
 
 impl NameRecord {
     pub(crate) const TABLE: &'static str = "names";
 
+    /// A name's that has never had a version.
+    pub(crate) fn first() -> Self {
+        NameRecord { next_version: 1, policy: VersionPolicy::All }
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
-        RecordWriter::new(LAYOUT).u64(self.next_version).finish()
+        let mut w = RecordWriter::new(LAYOUT);
+        w.u64(self.next_version);
+        match &self.policy {
+            VersionPolicy::All => w.raw(&[0]),
+            VersionPolicy::Latest(count) => w.raw(&[1]).u32(*count),
+            VersionPolicy::Specific(versions) => {
+                debug_assert!(versions.len() <= usize::from(u8::MAX));
+                w.raw(&[2, versions.len() as u8]);
+                versions.iter().fold(&mut w, |w, &version| w.u64(version))
+            }
+        };
+        w.finish()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
         let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
         let next_version = r.u64()?;
-        if next_version == 0 {
+        if !(1..u64::MAX).contains(&next_version) {
             return Err(r.field("next_version"));
         }
+        let policy = match r.u8()? {
+            0 => VersionPolicy::All,
+            1 => VersionPolicy::Latest(r.u32()?),
+            2 => {
+                let count = r.u8()?;
+                VersionPolicy::Specific((0..count).map(|_| r.u64()).collect::<Result<_, _>>()?)
+            }
+            _ => return Err(r.field("policy")),
+        };
+        let possible = match &policy {
+            VersionPolicy::All => true,
+            VersionPolicy::Latest(count) => *count > 0,
+            VersionPolicy::Specific(versions) => versions.is_sorted_by(|a, b| a < b),
+        };
+        if !possible {
+            return Err(r.field("policy"));
+        }
         r.end()?;
-        Ok(NameRecord { next_version })
+        Ok(NameRecord { next_version, policy })
     }
 }
 
@@ -78,6 +133,9 @@ pub(crate) struct VersionRecord {
     pub(crate) committed_at: u64,
     /// INVARIANT: `Some(id)` exactly where the graphs table has `id` pointing here.
     pub(crate) graph: Option<u64>,
+    pub(crate) encoding: GraphEncoding,
+    /// Whether it was taken out of service.
+    pub(crate) retired: bool,
     pub(crate) uploader: Principal,
 }
 
@@ -88,7 +146,8 @@ impl VersionRecord {
         let mut w = RecordWriter::new(LAYOUT);
         w.u64(self.bytes).raw(&self.sha256);
         write_extent(&mut w, self.extent);
-        w.u64(self.committed_at).u64(self.graph.unwrap_or(0)).short(self.uploader.as_slice());
+        w.u64(self.committed_at).u64(self.graph.unwrap_or(0));
+        w.raw(&[encoding_byte(self.encoding), u8::from(self.retired)]).short(self.uploader.as_slice());
         w.finish()
     }
 
@@ -99,9 +158,14 @@ impl VersionRecord {
         let extent = read_extent(&mut r, bytes)?;
         let committed_at = r.u64()?;
         let graph = Some(r.u64()?).filter(|&id| id != 0);
+        let encoding = read_encoding(&mut r)?;
+        let retired = match r.u8()? {
+            flag @ 0..=1 => flag == 1,
+            _ => return Err(r.field("retired")),
+        };
         let uploader = r.principal("uploader")?;
         r.end()?;
-        Ok(VersionRecord { bytes, sha256, extent, committed_at, graph, uploader })
+        Ok(VersionRecord { bytes, sha256, extent, committed_at, graph, encoding, retired, uploader })
     }
 }
 
@@ -113,8 +177,13 @@ pub(crate) struct UploadRecord {
     pub(crate) extent: Extent,
     pub(crate) chunk_bytes: u32,
     pub(crate) began_at: u64,
+    /// When it was begun, resumed, or a chunk came last.
+    pub(crate) active_at: u64,
+    pub(crate) encoding: GraphEncoding,
     pub(crate) owner: Principal,
     pub(crate) name: String,
+    /// Why the last commit was refused; empty where none was.
+    pub(crate) failed: String,
     pub(crate) received: Received,
 }
 
@@ -131,8 +200,8 @@ impl UploadRecord {
         let mut w = RecordWriter::new(LAYOUT);
         w.u64(self.bytes).raw(&self.sha256);
         write_extent(&mut w, self.extent);
-        w.u32(self.chunk_bytes).u64(self.began_at);
-        w.short(self.owner.as_slice()).short(self.name.as_bytes());
+        w.u32(self.chunk_bytes).u64(self.began_at).u64(self.active_at).raw(&[encoding_byte(self.encoding)]);
+        w.short(self.owner.as_slice()).short(self.name.as_bytes()).long(self.failed.as_bytes());
         w.raw(self.received.bits()).finish()
     }
 
@@ -143,12 +212,27 @@ impl UploadRecord {
         let extent = read_extent(&mut r, bytes)?;
         let chunk_bytes = r.u32()?;
         let began_at = r.u64()?;
+        let active_at = r.u64()?;
+        let encoding = read_encoding(&mut r)?;
         let owner = r.principal("owner")?;
         let name = r.text("name")?;
+        let failed = r.long_text("failed")?;
         let chunks = Self::chunks_for(bytes, chunk_bytes).ok_or(r.field("chunk_bytes"))?;
         let bits = r.rest();
         let received = Received::from_bits(chunks, bits).ok_or(r.field("received"))?;
-        Ok(UploadRecord { bytes, sha256, extent, chunk_bytes, began_at, owner, name, received })
+        Ok(UploadRecord {
+            bytes,
+            sha256,
+            extent,
+            chunk_bytes,
+            began_at,
+            active_at,
+            encoding,
+            owner,
+            name,
+            failed,
+            received,
+        })
     }
 }
 
@@ -173,6 +257,127 @@ impl GraphRecord {
         r.end()?;
         Ok(GraphRecord { version, name })
     }
+}
+
+/// A label.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LabelRecord {
+    /// INVARIANT: a version that there is and that is not retired.
+    pub(crate) version: u64,
+}
+
+impl LabelRecord {
+    pub(crate) const TABLE: &'static str = "labels";
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        RecordWriter::new(LAYOUT).u64(self.version).finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
+        let version = r.u64()?;
+        r.end()?;
+        Ok(LabelRecord { version })
+    }
+}
+
+/// Where a file comes from and of what it is made; absent where there is nothing to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ProvenanceRecord {
+    /// Bytes of each of the files that it is the concatenation of; empty for one file.
+    pub(crate) builders: Vec<u64>,
+    pub(crate) provenance: Provenance,
+}
+
+impl ProvenanceRecord {
+    pub(crate) const TABLE: &'static str = "provenance";
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let Provenance { licence, source, metadata } = &self.provenance;
+        let mut w = RecordWriter::new(LAYOUT);
+        debug_assert!(self.builders.len() <= usize::from(u8::MAX) && metadata.len() <= usize::from(u8::MAX));
+        w.raw(&[self.builders.len() as u8]);
+        for bytes in &self.builders {
+            w.u64(*bytes);
+        }
+        for text in [licence, source] {
+            match text {
+                None => w.raw(&[0]),
+                Some(text) => w.raw(&[1]).long(text.as_bytes()),
+            };
+        }
+        w.raw(&[metadata.len() as u8]);
+        for (key, value) in metadata {
+            w.long(key.as_bytes()).long(value.as_bytes());
+        }
+        w.finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
+        let count = r.u8()?;
+        let builders = (0..count).map(|_| r.u64()).collect::<Result<_, _>>()?;
+        let mut text = |field| match r.u8()? {
+            0 => Ok(None),
+            1 => r.long_text(field).map(Some),
+            _ => Err(r.field(field)),
+        };
+        let (licence, source) = (text("licence")?, text("source")?);
+        let count = r.u8()?;
+        let metadata = (0..count)
+            .map(|_| Ok((r.long_text("metadata")?, r.long_text("metadata")?)))
+            .collect::<Result<_, _>>()?;
+        r.end()?;
+        Ok(ProvenanceRecord { builders, provenance: Provenance { licence, source, metadata } })
+    }
+}
+
+/// A property of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PropertyRecord {
+    pub(crate) value: String,
+}
+
+impl PropertyRecord {
+    pub(crate) const TABLE: &'static str = "properties";
+
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        RecordWriter::new(LAYOUT).raw(self.value.as_bytes()).finish()
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
+        let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
+        let value = std::str::from_utf8(r.rest()).map_err(|_| r.field("value"))?;
+        Ok(PropertyRecord { value: value.to_owned() })
+    }
+}
+
+/// Every encoding, in the order of their bytes, from 1.
+const ENCODINGS: [GraphEncoding; 7] = [
+    GraphEncoding::OpenVino,
+    GraphEncoding::Onnx,
+    GraphEncoding::TensorFlow,
+    GraphEncoding::PyTorch,
+    GraphEncoding::TensorFlowLite,
+    GraphEncoding::Ggml,
+    GraphEncoding::Autodetect,
+];
+
+fn encoding_byte(encoding: GraphEncoding) -> u8 {
+    match encoding {
+        GraphEncoding::OpenVino => 1,
+        GraphEncoding::Onnx => 2,
+        GraphEncoding::TensorFlow => 3,
+        GraphEncoding::PyTorch => 4,
+        GraphEncoding::TensorFlowLite => 5,
+        GraphEncoding::Ggml => 6,
+        GraphEncoding::Autodetect => 7,
+    }
+}
+
+fn read_encoding(r: &mut RecordReader<'_>) -> Result<GraphEncoding, RecordError> {
+    let byte = usize::from(r.u8()?);
+    byte.checked_sub(1).and_then(|at| ENCODINGS.get(at)).copied().ok_or(r.field("encoding"))
 }
 
 fn write_extent(w: &mut RecordWriter, extent: Extent) {

@@ -1,27 +1,26 @@
-//! Limits, admins and id counters: the one cell of the store.
+//! Limits, the policy and id counters: the one cell of the store.
 //!
 //! ```text
 //!   layout = 1         ↕ 1     max_model_bytes  ↕ 8   0 where never set, as in the three below
 //!   max_total_bytes    ↕ 8     max_heap_bytes   ↕ 8
 //!   max_open_uploads   ↕ 4     next_upload      ↕ 8
-//!   next_graph         ↕ 8     admins           ↕ 2   and so many times: short
+//!   next_graph         ↕ 8     next_kept        ↕ 8
+//!   max_bytes_per_uploader ↕ 8   0 for no limit      abandoned_after_seconds ↕ 8   0 where never set
+//!   next_context       ↕ 8     policy           ↕ 31    drawn in [`crate::policy`]
 //! ```
 //!
-//! A limit that was never set is the running release's default, so a release may change its defaults. Neither counter
+//! A limit that was never set is the running release's default, so a release may change its defaults. No counter
 //! may ever go back: ids are never reused.
 
-use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
-use candid::Principal;
 use ic_nn_types::InitArgs;
 use ic_stable_structures::Memory;
 
 use crate::error::SettingsError;
 use crate::layout::{RecordError, RecordReader, RecordWriter};
+use crate::policy::PolicyRecord;
 use crate::store::Store;
-
-/// Most admins: each is up to 30 bytes of a cell that every new id rewrites; 100 keep it under a page of 4 KiB.
-pub const MAX_ADMINS: usize = 100;
 
 /// 512 MiB. A commit hashes the file in two messages ([`VERIFY_BYTES_PER_MESSAGE`](crate::VERIFY_BYTES_PER_MESSAGE)) and
 /// loads it in one, which may touch 2 GiB of stable memory. The heap holds the file beside its tensors and the copies
@@ -34,6 +33,13 @@ const DEFAULT_MAX_HEAP_BYTES: u64 = 5 << 29;
 /// 16: each upload reserves the whole of its file, and its record is read when another one begins.
 const DEFAULT_MAX_OPEN_UPLOADS: u32 = 16;
 
+/// 7 days: a weekend away and a slow link are no reason to start over.
+const DEFAULT_ABANDONED_AFTER_SECONDS: u64 = 7 * 86_400;
+
+/// 1 hour: no client waits that long between two chunks of one upload.
+const LEAST_ABANDONED_AFTER_SECONDS: u64 = 3_600;
+/// 1 year: longer would be never.
+const MOST_ABANDONED_AFTER_SECONDS: u64 = 365 * 86_400;
 /// 4 GiB: a wasm32 heap holds no larger file.
 const MOST_MODEL_BYTES: u64 = 4 << 30;
 /// 60 GiB: a `MemoryManager` with buckets of 2 MiB addresses 64 GiB, of which some are the tables' and some lie in gaps
@@ -56,6 +62,14 @@ pub struct Settings {
     pub max_heap_bytes: u64,
     /// Uploads open at one time; 16 unless set.
     pub max_open_uploads: u32,
+    /// Execution contexts open at one time; 1,000 unless set.
+    pub max_contexts: u32,
+    /// Instructions a day that a caller without a quota of its own may spend; 0, which it is unless set, for no limit.
+    pub instructions_per_caller_and_day: u64,
+    /// Stable memory for the versions and open uploads of one uploader, bytes in whole pages; 0, unless set, for no limit.
+    pub max_bytes_per_uploader: u64,
+    /// Seconds without activity after which an upload is abandoned; 7 days unless set.
+    pub abandoned_after_seconds: u64,
 }
 
 /// What the cell holds.
@@ -69,7 +83,13 @@ pub(crate) struct SettingsRecord {
     pub(crate) next_upload: u64,
     /// INVARIANT: above every graph handle ever given.
     pub(crate) next_graph: u64,
-    admins: BTreeSet<Principal>,
+    /// INVARIANT: above every context id ever given.
+    pub(crate) next_context: u64,
+    pub(crate) policy: PolicyRecord,
+    /// INVARIANT: above the number of every name ever given to bytes that are kept without one.
+    pub(crate) next_kept: u64,
+    max_bytes_per_uploader: u64,
+    abandoned_after_seconds: u64,
 }
 
 impl SettingsRecord {
@@ -85,7 +105,11 @@ impl SettingsRecord {
             max_open_uploads: 0,
             next_upload: 1,
             next_graph: 1,
-            admins: BTreeSet::new(),
+            next_kept: 1,
+            max_bytes_per_uploader: 0,
+            abandoned_after_seconds: 0,
+            next_context: 1,
+            policy: PolicyRecord::default(),
         }
     }
 
@@ -93,10 +117,9 @@ impl SettingsRecord {
         let mut w = RecordWriter::new(Self::LAYOUT);
         w.u64(self.max_model_bytes).u64(self.max_total_bytes).u64(self.max_heap_bytes);
         w.u32(self.max_open_uploads).u64(self.next_upload).u64(self.next_graph);
-        w.u16(self.admins.len() as u16);
-        for admin in &self.admins {
-            w.short(admin.as_slice());
-        }
+        w.u64(self.next_kept).u64(self.max_bytes_per_uploader).u64(self.abandoned_after_seconds);
+        w.u64(self.next_context);
+        self.policy.write(&mut w);
         w.finish()
     }
 
@@ -108,8 +131,20 @@ impl SettingsRecord {
         let max_open_uploads = r.u32()?;
         let next_upload = r.u64()?;
         let next_graph = r.u64()?;
-        let count = r.u16()?;
-        let admins = (0..count).map(|_| r.principal("admins")).collect::<Result<_, _>>()?;
+        let next_kept = r.u64()?;
+        let max_bytes_per_uploader = r.u64()?;
+        let abandoned_after_seconds = r.u64()?;
+        let next_context = r.u64()?;
+        let policy = PolicyRecord::read(&mut r)?;
+        let ids = [
+            ("next_upload", next_upload),
+            ("next_graph", next_graph),
+            ("next_kept", next_kept),
+            ("next_context", next_context),
+        ];
+        if let Some((field, _)) = ids.into_iter().find(|(_, next)| !(1..u64::MAX).contains(next)) {
+            return Err(r.field(field));
+        }
         r.end()?;
         Ok(SettingsRecord {
             max_model_bytes,
@@ -118,7 +153,11 @@ impl SettingsRecord {
             max_open_uploads,
             next_upload,
             next_graph,
-            admins,
+            next_context,
+            policy,
+            next_kept,
+            max_bytes_per_uploader,
+            abandoned_after_seconds,
         })
     }
 
@@ -132,11 +171,15 @@ impl SettingsRecord {
                 0 => DEFAULT_MAX_OPEN_UPLOADS,
                 set => set,
             },
+            max_contexts: self.policy.max_contexts(),
+            instructions_per_caller_and_day: self.policy.instructions_per_caller_and_day,
+            max_bytes_per_uploader: self.max_bytes_per_uploader,
+            abandoned_after_seconds: or(self.abandoned_after_seconds, DEFAULT_ABANDONED_AFTER_SECONDS),
         }
     }
 }
 
-/// Settings and admins. Whether a caller may change them is the embedder's to decide.
+/// Settings. Whether a caller may change them is the embedder's to decide.
 impl<M: Memory> Store<M> {
     /// The limits in force.
     pub fn settings(&self) -> Settings {
@@ -145,51 +188,31 @@ impl<M: Memory> Store<M> {
 
     /// Takes the settings that `args` has and keeps the others; `admins` replaces the whole set. All or nothing.
     ///
-    /// A lower limit holds for uploads that begin later; what is stored stays.
+    /// A lower limit holds for uploads and contexts that begin later; what is stored stays.
     pub fn apply(&mut self, args: &InitArgs) -> Result<(), SettingsError> {
         let mut next = self.settings.clone();
-        set("max_model_bytes", args.max_model_bytes, MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
-        set("max_total_bytes", args.max_total_bytes, MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
-        set("max_heap_bytes", args.max_heap_bytes, MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
-        set("max_open_uploads", args.max_open_uploads, MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        set("max_model_bytes", args.max_model_bytes, 1..=MOST_MODEL_BYTES, &mut next.max_model_bytes)?;
+        set("max_total_bytes", args.max_total_bytes, 1..=MOST_TOTAL_BYTES, &mut next.max_total_bytes)?;
+        set("max_heap_bytes", args.max_heap_bytes, 1..=MOST_HEAP_BYTES, &mut next.max_heap_bytes)?;
+        set("max_open_uploads", args.max_open_uploads, 1..=MOST_OPEN_UPLOADS, &mut next.max_open_uploads)?;
+        let (per_uploader, abandoned_after) = (args.max_bytes_per_uploader, args.abandoned_after_seconds);
+        set("max_bytes_per_uploader", per_uploader, 0..=MOST_TOTAL_BYTES, &mut next.max_bytes_per_uploader)?;
+        let seconds = LEAST_ABANDONED_AFTER_SECONDS..=MOST_ABANDONED_AFTER_SECONDS;
+        set("abandoned_after_seconds", abandoned_after, seconds, &mut next.abandoned_after_seconds)?;
+        next.policy.apply(args)?;
         if let Some(admins) = &args.admins {
-            next.admins = admins.iter().copied().collect();
-            check_admins(&next.admins)?;
+            let change = self.plan_admins(admins)?;
+            self.change_admins(change);
         }
+        self.change_settings(next);
+        Ok(())
+    }
+
+    /// Puts `next` in force and into the cell, if it is another.
+    pub(crate) fn change_settings(&mut self, next: SettingsRecord) {
         if next != self.settings {
             self.write_settings(next);
         }
-        Ok(())
-    }
-
-    /// Whether `caller` is an admin. Controllers are not unless they were named.
-    pub fn is_admin(&self, caller: Principal) -> bool {
-        self.settings.admins.contains(&caller)
-    }
-
-    /// The admins, in order.
-    pub fn admins(&self) -> Vec<Principal> {
-        self.settings.admins.iter().copied().collect()
-    }
-
-    /// Names an admin; naming one again changes nothing.
-    pub fn add_admin(&mut self, admin: Principal) -> Result<(), SettingsError> {
-        let mut next = self.settings.clone();
-        if next.admins.insert(admin) {
-            check_admins(&next.admins)?;
-            self.write_settings(next);
-        }
-        Ok(())
-    }
-
-    /// Takes the role from an admin.
-    pub fn remove_admin(&mut self, admin: Principal) -> Result<(), SettingsError> {
-        let mut next = self.settings.clone();
-        if !next.admins.remove(&admin) {
-            return Err(SettingsError::NotAdmin { admin });
-        }
-        self.write_settings(next);
-        Ok(())
     }
 
     /// Puts `next` in force and into the cell.
@@ -199,28 +222,19 @@ impl<M: Memory> Store<M> {
     }
 }
 
-/// Sets one limit if it came and is within 1 to `most`.
-fn set<T: Copy + PartialOrd + Default + Into<u64>>(
+/// Sets one limit if it came and is within `allowed`.
+pub(crate) fn set<T: Copy + PartialOrd + Into<u64>>(
     setting: &'static str,
     came: Option<T>,
-    most: T,
+    allowed: RangeInclusive<T>,
     target: &mut T,
 ) -> Result<(), SettingsError> {
     if let Some(came) = came {
-        if came <= T::default() || came > most {
-            return Err(SettingsError::OutOfRange { setting, came: came.into(), most: most.into() });
+        if !allowed.contains(&came) {
+            let (least, most) = ((*allowed.start()).into(), (*allowed.end()).into());
+            return Err(SettingsError::OutOfRange { setting, came: came.into(), least, most });
         }
         *target = came;
-    }
-    Ok(())
-}
-
-fn check_admins(admins: &BTreeSet<Principal>) -> Result<(), SettingsError> {
-    if admins.contains(&Principal::anonymous()) {
-        return Err(SettingsError::AnonymousAdmin);
-    }
-    if admins.len() > MAX_ADMINS {
-        return Err(SettingsError::TooManyAdmins { came: admins.len() });
     }
     Ok(())
 }

@@ -5,8 +5,16 @@
 
 use ic_stable_structures::{Memory, StableCell};
 
-use crate::record::{GraphRecord, NameRecord, UploadRecord, VersionRecord};
+use crate::audit::AuditRecord;
+use crate::bounds::Bounds;
+use crate::callers::CallerRecord;
+use crate::contexts::ContextRecord;
+use crate::record::{
+    GraphRecord, LabelRecord, NameRecord, PropertyRecord, ProvenanceRecord, UploadRecord, VersionRecord,
+};
+use crate::roles::RoleRecord;
 use crate::settings::SettingsRecord;
+use crate::statistics::StatisticsRecord;
 use crate::table::{Memories, OpenError, Table, open_cell};
 
 /// Models, uploads, graph handles and settings in stable memory.
@@ -19,8 +27,19 @@ pub struct Store<M: Memory> {
     pub(crate) facts: Table<M>,
     pub(crate) uploads: Table<M>,
     pub(crate) graphs: Table<M>,
+    pub(crate) statistics: Table<M>,
+    pub(crate) contexts: Table<M>,
+    pub(crate) context_index: Table<M>,
+    pub(crate) roles: Table<M>,
+    pub(crate) callers: Table<M>,
+    pub(crate) audit: Table<M>,
+    pub(crate) labels: Table<M>,
+    pub(crate) provenance: Table<M>,
+    pub(crate) properties: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
+    /// What the tables of the access side hold at most.
+    pub(crate) bounds: Bounds,
 }
 
 impl<M: Memory> Store<M> {
@@ -37,8 +56,18 @@ impl<M: Memory> Store<M> {
             facts: Table::open("facts", memories.facts)?,
             uploads: Table::open(UploadRecord::TABLE, memories.uploads)?,
             graphs: Table::open(GraphRecord::TABLE, memories.graphs)?,
+            statistics: Table::open(StatisticsRecord::TABLE, memories.statistics)?,
+            contexts: Table::open(ContextRecord::TABLE, memories.contexts)?,
+            context_index: Table::open("context_index", memories.context_index)?,
+            roles: Table::open(RoleRecord::TABLE, memories.roles)?,
+            callers: Table::open(CallerRecord::TABLE, memories.callers)?,
+            audit: Table::open(AuditRecord::TABLE, memories.audit)?,
+            labels: Table::open(LabelRecord::TABLE, memories.labels)?,
+            provenance: Table::open(ProvenanceRecord::TABLE, memories.provenance)?,
+            properties: Table::open(PropertyRecord::TABLE, memories.properties)?,
             blobs: memories.blobs,
             commits: Default::default(),
+            bounds: Bounds::default(),
         })
     }
 }

@@ -1,19 +1,24 @@
-//! Uploads: begin, chunks in any order and as often as one likes, status, abort.
+//! Uploads: begin, status, why a commit failed, abort, and what was left behind.
 //!
-//! An upload owns one extent from its beginning, so a chunk is written where it will stay. It belongs to the principal
-//! that began it. What must never happen here: a chunk written outside its upload's extent, or into an upload that is
-//! being committed.
+//! An upload owns one extent from its beginning and belongs to the principal that began it. What must never happen here:
+//! an upload that ends while it is being committed.
+
+use std::ops::Bound;
 
 use candid::Principal;
-use ic_nn_types::{ChunkRequest, MAX_CHUNK_BYTES, UploadSpec, UploadStatus};
+use ic_nn_types::{
+    DEFAULT_CHUNK_BYTES, Error, GraphEncoding, MAX_CHUNK_BYTES, Provenance, UploadSpec, UploadStatus,
+};
 use ic_stable_structures::Memory;
 
-use crate::error::{AbortError, BeginError, ChunkError, UploadError};
-use crate::extent::{Blob, Extent, PAGE_BYTES, first_fit};
+use crate::error::{AbortError, BeginError, UploadError};
+use crate::extent::{Blob, Extent};
 use crate::layout::{RecordError, RecordProblem};
 use crate::name::check_name;
+use crate::provenance::{check_builders, check_provenance, upload_key};
 use crate::received::Received;
-use crate::record::{UploadRecord, VersionRecord};
+use crate::record::{ProvenanceRecord, UploadRecord};
+use crate::room::RoomError;
 use crate::store::Store;
 
 /// Smallest chunk: a page of stable memory, so that 4 GiB make at most 65,536 chunks and their bits 8 KiB.
@@ -22,47 +27,57 @@ const MIN_CHUNK_BYTES: u32 = 65_536;
 /// Most ranges that a status names: 1,000 of 8 bytes are a small reply, and a client asks again when it has sent them.
 const MAX_MISSING_RANGES: usize = 1_000;
 
+/// Most bytes of the reason why a commit was refused: an error's text has no more.
+const MAX_REASON_BYTES: usize = Error::MAX_DATA_BYTES;
+
 /// What beginning an upload comes to.
 enum Plan {
     /// It is open already.
-    Resume(UploadStatus),
+    Resume(u64, UploadRecord),
     /// It takes this extent.
-    Begin { sha256: [u8; 32], chunk_bytes: u32, chunks: u32, extent: Extent },
+    Begin { sha256: [u8; 32], chunk_bytes: u32, chunks: u32, extent: Extent, builders: Vec<u64> },
 }
 
 /// Uploads. Whether a caller may upload at all is the embedder's to decide.
 impl<M: Memory> Store<M> {
     /// By how many bytes [`Self::begin`] would grow the memory of the model files: an embedder whose memory cannot refuse
     /// to grow makes sure of them before. Costs what `begin` does.
-    pub fn begin_grows_by(&self, spec: &UploadSpec, caller: Principal) -> Result<u64, BeginError> {
-        Ok(match self.plan(spec, caller)? {
-            Plan::Resume(_) => 0,
-            Plan::Begin { extent, .. } => {
-                extent.end().saturating_sub(self.blobs.size()).saturating_mul(PAGE_BYTES)
-            }
+    pub fn begin_grows_by(
+        &self,
+        spec: &UploadSpec,
+        caller: Principal,
+        unlimited: bool,
+    ) -> Result<u64, BeginError> {
+        Ok(match self.plan(spec, caller, unlimited)? {
+            Plan::Resume(..) => 0,
+            Plan::Begin { extent, .. } => self.grows_by(extent),
         })
     }
 
     /// Begins an upload for `caller` and reserves the stable memory of its file: the first gap that holds it, else
-    /// memory grown at the end.
+    /// memory grown at the end. `max_bytes_per_uploader` does not bind a caller that is `unlimited`.
     ///
-    /// If `caller` has an upload of the same name, size, sha256 and chunk size open, answers that one, so that an
-    /// interrupted client resumes. Costs one read of every version's and open upload's record. `now` is nanoseconds
-    /// since 1970.
+    /// If `caller` has an upload of the same name, size, sha256, chunk size, encoding and builders open, answers that
+    /// one, with the provenance that it began with, so that an interrupted client resumes. Costs one read of every
+    /// version's and open upload's record. `now` is nanoseconds since 1970.
     pub fn begin(
         &mut self,
         spec: &UploadSpec,
         caller: Principal,
         now: u64,
+        unlimited: bool,
     ) -> Result<UploadStatus, BeginError> {
-        let (sha256, chunk_bytes, chunks, extent) = match self.plan(spec, caller)? {
-            Plan::Resume(status) => return Ok(status),
-            Plan::Begin { sha256, chunk_bytes, chunks, extent } => (sha256, chunk_bytes, chunks, extent),
+        let (sha256, chunk_bytes, chunks, extent, builders) = match self.plan(spec, caller, unlimited)? {
+            Plan::Resume(id, mut upload) => {
+                upload.active_at = now;
+                self.uploads.insert(&id.to_be_bytes(), upload.encode());
+                return Ok(status(id, &upload));
+            }
+            Plan::Begin { sha256, chunk_bytes, chunks, extent, builders } => {
+                (sha256, chunk_bytes, chunks, extent, builders)
+            }
         };
-        let more = extent.end().saturating_sub(self.blobs.size());
-        if more > 0 && self.blobs.grow(more) < 0 {
-            return Err(BeginError::GrowRefused { bytes: more.saturating_mul(PAGE_BYTES) });
-        }
+        self.grow_to(extent)?;
 
         let mut next = self.settings.clone();
         let id = next.next_upload;
@@ -74,40 +89,16 @@ impl<M: Memory> Store<M> {
             extent,
             chunk_bytes,
             began_at: now,
+            active_at: now,
+            encoding: announced(spec),
             owner: caller,
             name: spec.name.clone(),
+            failed: String::new(),
             received: Received::none(chunks),
         };
+        let provenance = spec.provenance.clone().unwrap_or_default();
+        self.write_provenance(&upload_key(id), &ProvenanceRecord { builders, provenance });
         self.uploads.insert(&id.to_be_bytes(), upload.encode());
-        Ok(status(id, &upload))
-    }
-
-    /// Writes one chunk and notes that it has arrived; a repeated one overwrites.
-    ///
-    /// Costs 1 instruction a byte, the upload's record and stable page access.
-    pub fn put_chunk(
-        &mut self,
-        request: &ChunkRequest,
-        caller: Principal,
-    ) -> Result<UploadStatus, ChunkError> {
-        let &ChunkRequest { upload: id, index, ref data } = request;
-        let mut upload = self.owned_upload(id, caller)?;
-        if self.commits.has(id) {
-            return Err(ChunkError::Committing { upload: id });
-        }
-        let chunks = upload.received.chunks();
-        if index >= chunks {
-            return Err(ChunkError::Index { upload: id, index, last: chunks.saturating_sub(1) });
-        }
-        let offset = u64::from(index) * u64::from(upload.chunk_bytes);
-        let expected = u64::from(upload.chunk_bytes).min(upload.bytes - offset);
-        if data.len() as u64 != expected {
-            return Err(ChunkError::Length { upload: id, index, came: data.len(), expected });
-        }
-        self.blobs.write(upload.extent.offset() + offset, data);
-        if upload.received.insert(index) {
-            self.uploads.insert(&id.to_be_bytes(), upload.encode());
-        }
         Ok(status(id, &upload))
     }
 
@@ -117,14 +108,44 @@ impl<M: Memory> Store<M> {
         Ok(status(upload, &record))
     }
 
+    /// Uploads that are open.
+    pub fn open_upload_count(&self) -> u64 {
+        self.uploads.len()
+    }
+
     /// Closes the upload and frees its extent.
     pub fn abort(&mut self, upload: u64, caller: Principal) -> Result<(), AbortError> {
         self.owned_upload(upload, caller)?;
         if self.commits.has(upload) {
             return Err(AbortError::Committing { upload });
         }
-        self.uploads.remove(&upload.to_be_bytes());
+        self.close_upload(upload);
         Ok(())
+    }
+
+    /// Notes why a commit of the upload was refused, cut at 2,000 bytes, until a chunk comes or another commit begins.
+    pub fn fail(&mut self, upload: u64, reason: &str) -> Result<(), UploadError> {
+        let mut record = self.upload(upload)?;
+        record.failed = reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].to_owned();
+        self.uploads.insert(&upload.to_be_bytes(), record.encode());
+        Ok(())
+    }
+
+    /// Closes the uploads that nothing has come for in `abandoned_after_seconds`, but those being committed, and tells
+    /// id, owner and name of each. Costs one read of every open upload's record. `now` is nanoseconds since 1970.
+    pub fn collect_abandoned(&mut self, now: u64) -> Result<Vec<(u64, Principal, String)>, RecordError> {
+        let after = self.settings().abandoned_after_seconds.saturating_mul(1_000_000_000);
+        let mut closed = Vec::new();
+        for upload in self.open_uploads() {
+            let (id, record) = upload?;
+            if now.saturating_sub(record.active_at) >= after && !self.commits.has(id) {
+                closed.push((id, record.owner, record.name));
+            }
+        }
+        for (id, ..) in &closed {
+            self.close_upload(*id);
+        }
+        Ok(closed)
     }
 
     /// Who began the upload. A controller aborts anyone's with `abort(id, owner(id)?)`.
@@ -132,11 +153,16 @@ impl<M: Memory> Store<M> {
         Ok(self.upload(upload)?.owner)
     }
 
+    /// What the upload's file is, as it was announced.
+    pub fn upload_encoding(&self, upload: u64) -> Result<GraphEncoding, UploadError> {
+        Ok(self.upload(upload)?.encoding)
+    }
+
     /// The upload's bytes as far as they have arrived, for the trial of a file before it is published. Chunks that have
     /// not arrived read as whatever that memory last held, so ask only between `begin_commit` and `publish`.
     pub fn upload_blob(&self, upload: u64) -> Result<Blob<'_, M>, UploadError> {
         let record = self.upload(upload)?;
-        Ok(Blob::new(&self.blobs, record.extent, record.bytes))
+        Ok(self.file(UploadRecord::TABLE, record.extent, record.bytes)?)
     }
 
     /// The record of an open upload.
@@ -158,8 +184,19 @@ impl<M: Memory> Store<M> {
     }
 
     /// Every open upload, oldest first.
-    fn open_uploads(&self) -> impl Iterator<Item = Result<(u64, UploadRecord), RecordError>> + '_ {
-        self.uploads.iter().map(|(key, value)| {
+    pub(crate) fn open_uploads(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Result<(u64, UploadRecord), RecordError>> + '_ {
+        self.open_uploads_from(0)
+    }
+
+    /// The open uploads from id `first` on.
+    pub(crate) fn open_uploads_from(
+        &self,
+        first: u64,
+    ) -> impl DoubleEndedIterator<Item = Result<(u64, UploadRecord), RecordError>> + '_ {
+        let from = Bound::Included(first.to_be_bytes().to_vec());
+        self.uploads.range(from, Bound::Unbounded).map(|(key, value)| {
             let field = RecordProblem::Field { field: "key" };
             let id = <[u8; 8]>::try_from(key.as_slice())
                 .map_err(|_| RecordError { table: UploadRecord::TABLE, problem: field })?;
@@ -167,8 +204,14 @@ impl<M: Memory> Store<M> {
         })
     }
 
+    /// Takes an open upload's records away.
+    pub(crate) fn close_upload(&mut self, upload: u64) {
+        self.provenance.remove(&upload_key(upload));
+        self.uploads.remove(&upload.to_be_bytes());
+    }
+
     /// What beginning an upload comes to; nothing changes.
-    fn plan(&self, spec: &UploadSpec, caller: Principal) -> Result<Plan, BeginError> {
+    fn plan(&self, spec: &UploadSpec, caller: Principal, unlimited: bool) -> Result<Plan, BeginError> {
         check_name(&spec.name)?;
         let sha256: [u8; 32] = match spec.sha256.as_slice().try_into() {
             Ok(sha256) => sha256,
@@ -177,63 +220,52 @@ impl<M: Memory> Store<M> {
         if spec.bytes == 0 {
             return Err(BeginError::Empty);
         }
-        let chunk_bytes = spec.chunk_bytes.unwrap_or(MAX_CHUNK_BYTES);
+        let chunk_bytes = spec.chunk_bytes.unwrap_or(DEFAULT_CHUNK_BYTES);
         if !(MIN_CHUNK_BYTES..=MAX_CHUNK_BYTES).contains(&chunk_bytes) {
             return Err(BeginError::ChunkBytes { came: chunk_bytes });
         }
+        let builders = check_builders(spec.builders.as_deref().unwrap_or_default(), spec.bytes)?;
+        check_provenance(spec.provenance.as_ref().unwrap_or(&Provenance::default()))?;
 
-        let open = self.open_uploads().collect::<Result<Vec<_>, _>>()?;
-        let same = open.iter().find(|(_, u)| {
-            u.owner == caller
+        let mut open = self.open_uploads().collect::<Result<Vec<_>, _>>()?;
+        for at in 0..open.len() {
+            let (id, u) = &open[at];
+            let same = u.owner == caller
                 && u.name == spec.name
                 && u.bytes == spec.bytes
                 && u.sha256 == sha256
                 && u.chunk_bytes == chunk_bytes
-        });
-        if let Some((id, upload)) = same {
-            return Ok(Plan::Resume(status(*id, upload)));
+                && u.encoding == announced(spec);
+            if same && self.provenance_record(&upload_key(*id))?.builders == builders {
+                let (id, upload) = open.swap_remove(at);
+                return Ok(Plan::Resume(id, upload));
+            }
         }
 
-        let settings = self.settings();
-        if spec.bytes > settings.max_model_bytes {
-            return Err(BeginError::ModelTooLarge { bytes: spec.bytes, limit: settings.max_model_bytes });
-        }
+        self.check_model_bytes(spec.bytes)?;
+        let limit = self.settings().max_model_bytes;
         let chunks = UploadRecord::chunks_for(spec.bytes, chunk_bytes)
-            .ok_or(BeginError::ModelTooLarge { bytes: spec.bytes, limit: settings.max_model_bytes })?;
-        if let Some((oldest, upload)) =
-            open.first().filter(|_| open.len() >= settings.max_open_uploads as usize)
-        {
-            let (limit, owner) = (settings.max_open_uploads, upload.owner);
-            return Err(BeginError::TooManyOpen { limit, oldest: *oldest, owner });
+            .ok_or(RoomError::ModelTooLarge { bytes: spec.bytes, limit })?;
+        let limit = self.settings().max_open_uploads;
+        if let Some((oldest, upload)) = open.first().filter(|_| open.len() >= limit as usize) {
+            return Err(BeginError::TooManyOpen { limit, oldest: *oldest, owner: upload.owner });
         }
-        let extent = self.place(spec.bytes, open.iter().map(|(_, u)| u.extent), settings.max_total_bytes)?;
-        Ok(Plan::Begin { sha256, chunk_bytes, chunks, extent })
-    }
-
-    /// Finds room for `bytes` beside the extents of the open uploads and all versions; it may end behind the memory's
-    /// end. Room that no record claims later is free again by itself.
-    fn place(
-        &self,
-        bytes: u64,
-        uploads: impl Iterator<Item = Extent>,
-        max_total_bytes: u64,
-    ) -> Result<Extent, BeginError> {
-        let mut taken: Vec<Extent> = uploads.collect();
-        for (_, value) in self.versions.iter() {
-            taken.push(VersionRecord::decode(&value)?.extent);
+        let claims = self.claims(&open, caller)?;
+        if !unlimited {
+            self.check_uploader_bytes(spec.bytes, &claims, caller)?;
         }
-        let pages = Extent::pages_for(bytes);
-        let needed = pages.saturating_mul(PAGE_BYTES);
-        let taken_bytes = taken.iter().map(|extent| extent.bytes()).fold(0, u64::saturating_add);
-        if taken_bytes.saturating_add(needed) > max_total_bytes {
-            return Err(BeginError::TotalTooLarge { needed, taken: taken_bytes, limit: max_total_bytes });
-        }
-        Ok(first_fit(&mut taken, pages))
+        let extent = self.place(spec.bytes, claims)?;
+        Ok(Plan::Begin { sha256, chunk_bytes, chunks, extent, builders })
     }
 }
 
+/// What `spec` says its file is.
+fn announced(spec: &UploadSpec) -> GraphEncoding {
+    spec.encoding.unwrap_or(GraphEncoding::Autodetect)
+}
+
 /// The status of upload `id`.
-fn status(id: u64, upload: &UploadRecord) -> UploadStatus {
+pub(crate) fn status(id: u64, upload: &UploadRecord) -> UploadStatus {
     UploadStatus {
         upload: id,
         name: upload.name.clone(),
@@ -243,6 +275,7 @@ fn status(id: u64, upload: &UploadRecord) -> UploadStatus {
         chunks: upload.received.chunks(),
         received: upload.received.count(),
         missing: upload.received.missing(MAX_MISSING_RANGES),
+        failed: Some(upload.failed.clone()).filter(|reason| !reason.is_empty()),
     }
 }
 

@@ -1,26 +1,22 @@
-//! Versions: look up, list, read, delete.
+//! Versions: what a reference leads to, and what is read of it.
 //!
-//! A version never changes after it is published, but for the graph handle that may be open on it. Its number is never
-//! given again, even after deletion: the name's record keeps the next one.
+//! A version never changes after it is published, but for the graph handle that may be open on it and whether it is
+//! retired. Its number is never given again, even after deletion: the name's record keeps the next one.
 
 use std::ops::Bound;
 
 use candid::Principal;
-use ic_nn_types::{ListPage, ListRequest, ModelState, ModelSummary};
+use ic_nn_types::GraphEncoding;
 use ic_stable_structures::Memory;
 
-use crate::error::{ListError, LookupError};
+use crate::error::LookupError;
 use crate::extent::Blob;
 use crate::layout::{RecordError, RecordProblem};
-use crate::name::{ModelRef, ReferenceError, parse_version_key, version_key};
+use crate::name::{
+    ModelRef, ReferenceError, Selector, check_name, is_reserved, parse_version_key, version_key,
+};
 use crate::record::{NameRecord, VersionRecord};
 use crate::store::Store;
-
-/// Versions of a page where the request names no limit.
-const DEFAULT_PAGE: u32 = 100;
-
-/// Most versions of a page: a summary takes about 200 bytes, so 500 are 100 KB of a reply's 2 MiB.
-const MAX_PAGE: u32 = 500;
 
 /// A published version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,25 +35,75 @@ pub struct Version {
     pub committed_at: u64,
     /// The graph handle that is open on it.
     pub graph: Option<u64>,
+    /// What its file is, as its uploader told or the trial found.
+    pub encoding: GraphEncoding,
+    /// Whether it was taken out of service by `retire`.
+    pub retired: bool,
 }
 
-/// What a deletion took away.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deleted {
-    /// Versions deleted, at least 1.
-    pub versions: u32,
-    /// Graph handles that were closed with them.
-    pub graphs: Vec<u64>,
+impl Version {
+    /// Whether it is kept without a name, as what wasi-nn's `load` brings.
+    pub fn is_anonymous(&self) -> bool {
+        is_reserved(&self.name)
+    }
 }
 
-/// The registry. Whether a caller may delete is the embedder's to decide.
+/// Look-ups.
 impl<M: Memory> Store<M> {
-    /// The version that `"name"` (its newest) or `"name:version"` names.
+    /// A version whose file has this sha256, kept ones too. Costs one read of every version's record up to it.
+    pub fn by_content(&self, sha256: &[u8; 32]) -> Result<Option<Version>, RecordError> {
+        for (key, value) in self.versions.iter() {
+            let record = VersionRecord::decode(&value)?;
+            if record.sha256 == *sha256 {
+                let (name, version) = parse_key(&key)?;
+                return Ok(Some(describe(name, version, record)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The versions of a name that are served, oldest first. Costs one read of each of its versions' records.
+    pub fn served_versions(&self, name: &str) -> Result<Vec<u64>, LookupError> {
+        let serving = self.serving(name)?;
+        let mut served = Vec::new();
+        for (key, value) in self.versions_of(name) {
+            let (version, record) = (parse_key(&key)?.1, VersionRecord::decode(&value)?);
+            if serving.unserved(version, record.retired).is_none() {
+                served.push(version);
+            }
+        }
+        Ok(served)
+    }
+
+    /// The sha256 of the file of every version of a name; those that cannot be read are left out.
+    pub fn contents_of(&self, name: &str) -> Vec<[u8; 32]> {
+        self.versions_of(name)
+            .filter_map(|(_, value)| Some(VersionRecord::decode(&value).ok()?.sha256))
+            .collect()
+    }
+
+    /// The version to use that `"name"` (the newest that is served), `"name:version"` or `"name@label"` names. One that is
+    /// not served is an error that says why.
     pub fn resolve(&self, reference: &str) -> Result<Version, LookupError> {
-        let ModelRef { name, version } = ModelRef::parse(reference).map_err(LookupError::Reference)?;
-        match version {
-            Some(version) => self.get(name, version),
-            None => match self.newest(name)? {
+        let ModelRef { name, selector } = ModelRef::parse(reference)?;
+        let version = match selector {
+            Selector::Newest => return self.get(name, self.latest(name, &self.serving(name)?)?),
+            Selector::Version(version) => version,
+            Selector::Label(label) => self.labelled(name, label)?,
+        };
+        let record = self.version(name, version)?;
+        self.check_served(name, version, record.retired)?;
+        Ok(describe(name, version, record))
+    }
+
+    /// The version that a reference names, served or not: `"name"` is its newest. For what is told about versions and done
+    /// to them; what uses one calls [`Self::resolve`].
+    pub fn resolve_any(&self, reference: &str) -> Result<Version, LookupError> {
+        let ModelRef { name, selector } = ModelRef::parse(reference)?;
+        match selector {
+            Selector::Version(version) => self.get(name, version),
+            Selector::Label(label) => self.get(name, self.labelled(name, label)?),
+            Selector::Newest => match self.newest(name)? {
                 Some((version, record)) => Ok(describe(name, version, record)),
                 None => Err(self.absent(name, None)?),
             },
@@ -90,77 +136,7 @@ impl<M: Memory> Store<M> {
     /// The version's file.
     pub fn blob(&self, name: &str, version: u64) -> Result<Blob<'_, M>, LookupError> {
         let record = self.version(name, version)?;
-        Ok(Blob::new(&self.blobs, record.extent, record.bytes))
-    }
-
-    /// A page of versions by name and number. `is_resident` tells whether an open graph handle is in the heap.
-    ///
-    /// `limit` is brought into 1 to 500; null is 100. Costs one record a version of the page.
-    pub fn list(
-        &self,
-        request: &ListRequest,
-        is_resident: &dyn Fn(u64) -> bool,
-    ) -> Result<ListPage, ListError> {
-        let from = match &request.after {
-            None => Bound::Unbounded,
-            Some(after) => {
-                let ModelRef { name, version } = ModelRef::parse(after).map_err(ListError::After)?;
-                let missing = || ListError::After(ReferenceError::VersionMissing { name: name.to_owned() });
-                Bound::Excluded(version_key(name, version.ok_or_else(missing)?))
-            }
-        };
-        let limit = request.limit.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE) as usize;
-        let mut models: Vec<ModelSummary> = Vec::new();
-        let mut next = None;
-        for (key, value) in self.versions.range(from, Bound::Unbounded) {
-            if let Some(last) = models.last().filter(|_| models.len() == limit) {
-                next = Some(format!("{}:{}", last.name, last.version));
-                break;
-            }
-            let (name, version) = parse_key(&key)?;
-            let record = VersionRecord::decode(&value)?;
-            let state = match record.graph.is_some_and(is_resident) {
-                true => ModelState::Loaded,
-                false => ModelState::Available,
-            };
-            models.push(ModelSummary {
-                name: name.to_owned(),
-                version,
-                bytes: record.bytes,
-                sha256: record.sha256.to_vec(),
-                state: Some(state),
-                uploader: record.uploader,
-                committed_at: record.committed_at,
-            });
-        }
-        Ok(ListPage { models, next })
-    }
-
-    /// Deletes `"name:version"`, or every version of `"name"`, with the graph handles open on them, and frees their
-    /// extents. The numbers are not given again.
-    pub fn delete(&mut self, reference: &str) -> Result<Deleted, LookupError> {
-        let ModelRef { name, version } = ModelRef::parse(reference).map_err(LookupError::Reference)?;
-        let doomed = match version {
-            Some(version) => vec![(version_key(name, version), self.version(name, version)?)],
-            None => {
-                let all =
-                    self.versions_of(name).map(|(key, value)| Ok((key, VersionRecord::decode(&value)?)));
-                all.collect::<Result<Vec<_>, RecordError>>()?
-            }
-        };
-        if doomed.is_empty() {
-            return Err(self.absent(name, None)?);
-        }
-        let mut graphs = Vec::new();
-        for (key, record) in &doomed {
-            if let Some(graph) = record.graph {
-                self.graphs.remove(&graph.to_be_bytes());
-                graphs.push(graph);
-            }
-            self.versions.remove(key);
-            self.facts.remove(key);
-        }
-        Ok(Deleted { versions: u32::try_from(doomed.len()).unwrap_or(u32::MAX), graphs })
+        Ok(self.file(VersionRecord::TABLE, record.extent, record.bytes)?)
     }
 
     /// The record of a version.
@@ -171,14 +147,20 @@ impl<M: Memory> Store<M> {
         }
     }
 
+    /// The record of a version of a name that a caller can have.
+    pub(crate) fn named_version(&self, name: &str, version: u64) -> Result<VersionRecord, LookupError> {
+        check_name(name).map_err(ReferenceError::Name)?;
+        self.version(name, version)
+    }
+
     /// Keys and records of a name's versions, oldest first.
-    fn versions_of(&self, name: &str) -> impl DoubleEndedIterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+    pub(crate) fn versions_of(&self, name: &str) -> impl DoubleEndedIterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         let (first, last) = (version_key(name, 0), version_key(name, u64::MAX));
         self.versions.range(Bound::Included(first), Bound::Included(last))
     }
 
     /// A name's newest version.
-    fn newest(&self, name: &str) -> Result<Option<(u64, VersionRecord)>, RecordError> {
+    pub(crate) fn newest(&self, name: &str) -> Result<Option<(u64, VersionRecord)>, RecordError> {
         let Some((key, value)) = self.versions_of(name).next_back() else {
             return Ok(None);
         };
@@ -186,8 +168,11 @@ impl<M: Memory> Store<M> {
     }
 
     /// Why `name`, or this version of it, is not there.
-    fn absent(&self, name: &str, version: Option<u64>) -> Result<LookupError, RecordError> {
+    pub(crate) fn absent(&self, name: &str, version: Option<u64>) -> Result<LookupError, RecordError> {
         let owned = name.to_owned();
+        if is_reserved(name) {
+            return Ok(LookupError::Discarded { name: owned });
+        }
         Ok(match (version, self.newest(name)?, self.names.get(name.as_bytes())) {
             (Some(version), Some((newest, _)), _) => LookupError::NoVersion { name: owned, version, newest },
             (_, _, Some(bytes)) => {
@@ -198,7 +183,7 @@ impl<M: Memory> Store<M> {
     }
 }
 
-fn describe(name: &str, version: u64, record: VersionRecord) -> Version {
+pub(crate) fn describe(name: &str, version: u64, record: VersionRecord) -> Version {
     Version {
         name: name.to_owned(),
         version,
@@ -207,10 +192,13 @@ fn describe(name: &str, version: u64, record: VersionRecord) -> Version {
         uploader: record.uploader,
         committed_at: record.committed_at,
         graph: record.graph,
+        encoding: record.encoding,
+        retired: record.retired,
     }
 }
 
-fn parse_key(key: &[u8]) -> Result<(&str, u64), RecordError> {
+/// Name and version of a key of the versions table.
+pub(crate) fn parse_key(key: &[u8]) -> Result<(&str, u64), RecordError> {
     let problem = RecordProblem::Field { field: "key" };
     parse_version_key(key).ok_or(RecordError { table: VersionRecord::TABLE, problem })
 }

@@ -20,7 +20,7 @@ pub(super) async fn grant_role(arguments: Arg<(Principal, Role)>) -> Result<(), 
     contained::room(0).await?;
     // An admin's role is the controllers' to change.
     spare_admins(caller, principal)?;
-    let granted = state::store(|s| Ok(s.grant(principal, role)?));
+    let granted = state::store(|s| Ok(s.grant(principal, role).map(drop)?));
     audit::of(caller, "grant_role", &format!("{principal} {role:?}"), granted)
 }
 
@@ -29,7 +29,7 @@ pub(super) fn revoke_role(principal: Arg<Principal>) -> Result<(), Error> {
     let caller = granter(Role::Caller)?;
     let principal = principal?;
     spare_admins(caller, principal)?;
-    let revoked = state::store(|s| Ok(s.revoke(principal)?));
+    let revoked = state::store(|s| Ok(s.revoke(principal).map(drop)?));
     audit::of(caller, "revoke_role", &principal.to_text(), revoked)
 }
 
@@ -54,7 +54,8 @@ fn spare_admins(caller: Principal, principal: Principal) -> Result<(), Error> {
 #[query(hidden = true)]
 pub(super) fn list_roles() -> Result<Vec<RoleEntry>, Error> {
     Admin::check()?;
-    Ok(state::store(|s| s.roles(None, MAX_LISTED)))
+    let page = state::store(|s| s.roles(None, Some(MAX_LISTED)))?;
+    Ok(page.entries)
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<AccessPolicy>")]
@@ -81,7 +82,7 @@ pub(super) async fn set_caller_quota(arguments: Arg<(Principal, Option<u64>)>) -
     contained::room(0).await?;
     let set = state::store(|s| {
         Ok(match quota {
-            Some(_) => s.set_quota(principal, quota)?,
+            Some(_) => s.set_quota(principal, quota, ic_cdk::api::time())?,
             None => s.clear_quota(principal)?,
         })
     });

@@ -42,7 +42,7 @@ pub(super) async fn init_execution_context(graph: Arg<Graph>) -> Result<Context,
     let graph = graph?;
     contained::room(0).await?;
     let now = ic_cdk::api::time();
-    Ok(state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), now))?)
+    Ok(state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), now))?.context)
 }
 
 type SetInput = (Context, String, Tensor, Option<u64>);
@@ -133,7 +133,7 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
     let limits = inference::limits(&version, &InferParameters::default())?;
     spender.pay();
     let result = run::infer(&version, inputs, limits).await;
-    inference::account(&spender, &version, &result)?;
+    inference::account(&spender, &version, &result);
     let outputs = result?.outputs;
     // The context may have been finalized meanwhile.
     mine(context, spender.caller())?;

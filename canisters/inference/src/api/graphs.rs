@@ -60,7 +60,7 @@ pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> 
             "load takes at least one builder, none came; the first is the model's file",
         ));
     };
-    encoding::check(encoding, first)?;
+    let encoding = encoding::check(encoding, first)?;
     let bytes = files.iter().map(|f| f.len() as u64).sum();
     let mut hash = Sha256::new();
     files.iter().for_each(|f| hash.update(f));
@@ -71,7 +71,7 @@ pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> 
         state::store(|s| {
             let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
             let now = ic_cdk::api::time();
-            let version = s.keep(&files, sha256, Some(encoding), uploader.caller(), &facts, now)?;
+            let version = s.keep(&files, sha256, encoding, uploader.caller(), &facts, now)?;
             Ok::<_, Error>(s.open_graph(&version.name, version.version)?)
         })
     });

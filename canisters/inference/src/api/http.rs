@@ -96,7 +96,11 @@ fn metrics() -> String {
     gauge("cycles", "Cycles that the canister holds.", ic_cdk::api::canister_cycle_balance());
     gauge("resident_graphs", "Graphs in the heap.", state::residents(|r| r.len()) as u128);
     gauge("open_uploads", "Uploads that are open.", state::store(|s| s.open_upload_count()) as u128);
-    gauge("open_contexts", "Execution contexts that are open.", state::store(|s| s.context_count()) as u128);
+    gauge(
+        "open_contexts",
+        "Execution contexts that are open.",
+        u128::from(state::store(|s| s.open_contexts())),
+    );
     type Value = fn(&ModelStatistics) -> u64;
     let counters: [(&str, &str, Value); 6] = [
         ("inferences_total", "Inferences that gave outputs, counted in updates.", |s| s.success),

@@ -34,7 +34,7 @@ pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, E
     let limits = limits(&version, &parameters)?;
     spender.pay();
     let result = run::infer(&version, inputs, limits).await;
-    account(&spender, &version, &result)?;
+    account(&spender, &version, &result);
     let wanted = outputs.as_ref();
     respond(&version, result?, wanted, &parameters, wire::MAX_UPDATE_REPLY)
 }
@@ -95,7 +95,7 @@ pub(super) async fn verify_receipt(request: Arg<VerifyRequest>) -> Result<Verdic
             })?;
             let limits = Limits { hash: true, ..Default::default() };
             let result = run::infer(&version, inputs, limits).await;
-            account(&spender, &version, &result)?;
+            account(&spender, &version, &result);
             let answer = result?;
             (answer.inputs_hash.unwrap_or_default(), answer.outputs)
         }
@@ -121,29 +121,25 @@ pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<
 }
 
 /// Counts what an inference in an update took, for the model and against the caller's day.
-pub(super) fn account(
-    spender: &Spender,
-    version: &Version,
-    result: &Result<Answer, Error>,
-) -> Result<(), Error> {
+pub(super) fn account(spender: &Spender, version: &Version, result: &Result<Answer, Error>) {
     let (now, own) = (ic_cdk::api::time(), runtime::call_instructions());
     let (name, number) = (&version.name, version.version);
     let taken = match result {
         Ok(answer) if answer.cached => {
-            state::store(|s| s.record_hit(name, number, now))?;
+            state::store(|s| s.record_hit(name, number, now));
             own + answer.contained_instructions
         }
         Ok(answer) => {
             let taken = own + answer.contained_instructions;
-            state::store(|s| s.record_success(name, number, now, taken))?;
+            state::store(|s| s.record_success(name, number, now, taken));
             taken
         }
         Err(_) => {
-            state::store(|s| s.record_fail(name, number))?;
+            state::store(|s| s.record_fail(name, number));
             own
         }
     };
-    spender.spent(taken)
+    spender.spent(taken);
 }
 
 /// Refuses to load in a query what would leave no instructions for any inference, by what the upload measured.

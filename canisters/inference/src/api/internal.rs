@@ -68,7 +68,8 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
     let encoded = facts.encode()?;
     state::residents(|r| r.insert(sha256, graph, facts));
-    tickets::leave::<Probed>(ticket, (encoded, given));
+    let probed: Probed = (encoded, given);
+    tickets::leave(ticket, probed);
     Ok(())
 }
 
@@ -100,7 +101,7 @@ fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
             ..ran.into()
         })
     });
-    tickets::leave::<Result<Answer, Error>>(ticket, answer);
+    tickets::leave(ticket, answer);
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The registry: list, describe, delete, labels, version policies, retirement.
 
 use ic_cdk::{query, update};
-use ic_nn_store::{ModelRef, Version};
-use ic_nn_types::{DeleteRequest, Error, GraphDescription, IndexEntry, ListPage, ListRequest, VersionPolicy};
+use ic_nn_store::{Indexed, ModelRef, Residency, Selector, Version};
+use ic_nn_types::{
+    DeleteRequest, Error, GraphDescription, IndexEntry, ListPage, ListRequest, ModelState, VersionPolicy,
+};
 
 use super::{contexts, graphs};
 use crate::authority::{Admin, Reader, Uploader};
@@ -19,7 +21,10 @@ pub(super) fn list(request: Arg<ListRequest>) -> Result<ListPage, Error> {
 /// A page of the registry.
 pub(super) fn page(request: &ListRequest) -> Result<ListPage, Error> {
     let resident = resident_handles();
-    state::store(|s| Ok(s.list(request, &|graph| resident.contains(&graph), &graphs::is_loading)?))
+    state::store(|s| {
+        let is_resident = &|graph| resident.contains(&graph);
+        Ok(s.list(request, Residency { is_resident, is_loading: &graphs::is_loading })?)
+    })
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<ListRequest>")]
@@ -27,7 +32,25 @@ pub(super) fn repository_index(request: Arg<ListRequest>) -> Result<Vec<IndexEnt
     Reader::check()?;
     let request = request?;
     let resident = resident_handles();
-    state::store(|s| Ok(s.index(&request, &|graph| resident.contains(&graph), &graphs::is_loading)?))
+    let page = state::store(|s| {
+        let residency =
+            Residency { is_resident: &|graph| resident.contains(&graph), is_loading: &graphs::is_loading };
+        Ok::<_, Error>(s.index(request.after.as_deref(), request.limit, residency)?)
+    })?;
+    Ok(page.entries.into_iter().map(entry).collect())
+}
+
+/// A line in the Open Inference Protocol's words.
+fn entry(of: Indexed) -> IndexEntry {
+    let state = match of.state {
+        ModelState::Available | ModelState::Loaded => "READY",
+        ModelState::Loading => "LOADING",
+        ModelState::Uploading => "UPLOADING",
+        ModelState::Failed(_) => "FAILED",
+        ModelState::Retired => "UNAVAILABLE",
+    };
+    let version = of.version.map_or(String::new(), |v| v.to_string());
+    IndexEntry { name: of.name, version, state: state.into(), reason: of.reason }
 }
 
 /// Handles whose graphs are in the heap.
@@ -57,7 +80,7 @@ pub(super) fn described(version: Version) -> Result<GraphDescription, Error> {
             labels: s.labels_of(&version.name, version.version)?,
             name: version.name,
             version: version.version,
-            encoding: version.encoding,
+            encoding: Some(version.encoding),
             sha256: version.sha256.to_vec(),
             bytes: version.bytes,
             inputs: facts.inputs,
@@ -84,10 +107,12 @@ pub(super) fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
     let uploader = Uploader::check()?;
     let DeleteRequest { model, sha256 } = request?;
     // A bare name takes every version with it, whoever uploaded them.
-    for owner in state::store(|s| s.uploaders_of(&model))? {
-        uploader.must_own(owner)?;
+    match state::store(|s| s.uploader_of(&model))? {
+        Some(owner) => uploader.must_own(owner)?,
+        None => uploader.must_be_admin("versions of several uploaders")?,
     }
-    let files: Vec<_> = state::store(|s| s.contents_of(&model))?;
+    let version = state::store(|s| s.resolve_any(&model))?;
+    let files: Vec<_> = state::store(|s| s.contents_of(&version.name));
     let deleted = state::store(|s| Ok(s.delete(&model, &sha256)?));
     let deleted = audit::of(uploader.caller(), "delete", &model, deleted)?;
     contexts::sweep();
@@ -96,7 +121,7 @@ pub(super) fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
         state::residents(|r| r.drop_unpinned(&hash));
         cache::forget(&hash);
     }
-    Ok(deleted.versions)
+    Ok(deleted.versions.len() as u32)
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode_all::<(String, String)>")]
@@ -105,7 +130,7 @@ pub(super) async fn set_label(arguments: Arg<(String, String)>) -> Result<(), Er
     let (model, label) = arguments?;
     contained::room(0).await?;
     let version = owned(&uploader, &model)?;
-    let set = state::store(|s| Ok(s.set_label(&version.name, version.version, &label)?));
+    let set = state::store(|s| Ok(s.set_label(&version.name, version.version, &label).map(drop)?));
     audit::of(uploader.caller(), "set_label", &format!("{}:{}@{label}", version.name, version.version), set)
 }
 
@@ -114,7 +139,7 @@ pub(super) fn remove_label(arguments: Arg<(String, String)>) -> Result<(), Error
     let uploader = Uploader::check()?;
     let (name, label) = arguments?;
     let version = owned(&uploader, &format!("{name}@{label}"))?;
-    let removed = state::store(|s| Ok(s.remove_label(&version.name, &label)?));
+    let removed = state::store(|s| Ok(s.remove_label(&version.name, &label).map(drop)?));
     audit::of(uploader.caller(), "remove_label", &format!("{name}@{label}"), removed)
 }
 
@@ -156,7 +181,7 @@ fn set_retired(model: Arg<String>, method: &str, retired: bool) -> Result<(), Er
     let uploader = Uploader::check()?;
     let model = model?;
     // A bare name could mean another version by the time the call arrives.
-    if ModelRef::parse(&model).is_ok_and(|r| r.is_bare()) {
+    if ModelRef::parse(&model).is_ok_and(|r| r.selector == Selector::Newest) {
         return Err(Error::invalid_argument(format!("`{model}` names no version; say which: `{model}:1`")));
     }
     let version = owned(&uploader, &model)?;

@@ -4,7 +4,7 @@ use ic_cdk::query;
 use ic_nn_engine::encoding;
 use ic_nn_store::Version;
 use ic_nn_types::{
-    Capabilities, Error, ExecutionTarget, Limits, MAX_CHUNK_BYTES, ModelMetadata, ModelStatistics, Price,
+    Capabilities, Error, ExecutionTarget, Limits, MAX_CHUNK_BYTES, ModelMetadata, ModelStatistics,
     ServerMetadata, TargetSupport,
 };
 
@@ -129,7 +129,7 @@ pub(super) fn capabilities() -> Capabilities {
         operators: ic_nn_engine::supported_operators().into_iter().collect(),
         limits: limits(),
         policy: state::store(|s| s.policy()),
-        price: Price { cycles_per_call: state::store(|s| s.price()).map(Into::into) },
+        price: state::store(|s| s.price()),
     }
 }
 

@@ -21,8 +21,8 @@ pub(super) async fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, 
     let grows = state::store(|s| s.begin_grows_by(&spec, caller, unlimited))?;
     contained::room(grows).await?;
     let now = ic_cdk::api::time();
-    state::store(|s| s.collect_abandoned(now));
-    let begun = state::store(|s| Ok(s.begin(&spec, caller, unlimited, now)?));
+    state::store(|s| s.collect_abandoned(now))?;
+    let begun = state::store(|s| Ok(s.begin(&spec, caller, now, unlimited)?));
     audit::of(caller, "upload_begin", &format!("{}, {} bytes", spec.name, spec.bytes), begun)
 }
 
@@ -109,12 +109,12 @@ async fn publish(upload: u64, commit: &mut UnderWay) -> Result<ModelVersion, Err
         blob.read(0, &mut head)?;
         Ok::<_, Error>(head)
     })?;
-    let named = state::store(|s| s.upload_encoding(upload))?.unwrap_or(GraphEncoding::Autodetect);
+    let named = state::store(|s| s.upload_encoding(upload))?;
     let encoding = encoding::check(named, &head)?;
     let (facts, _) = probe(Candidate::Upload { upload, sha256: verified.sha256() }).await?;
     contained::room(facts.len() as u64).await?;
     let now = ic_cdk::api::time();
-    Ok(state::store(|s| s.publish(verified, encoding, &facts, now))?)
+    Ok(state::store(|s| s.publish(verified.found(encoding), &facts, now))?)
 }
 
 /// A commit that ends when this goes, also when the message traps after an await: an upload is never left locked.

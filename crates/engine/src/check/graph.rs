@@ -192,6 +192,15 @@ impl<'a> Walk<'a> {
             if !seen.insert(attribute.name.clone()) {
                 return Err(malformed(place, format!("attribute `{}` is given twice", attribute.name)));
             }
+            if attribute.name == "classlabels_strings" && !attribute.strings.is_empty() {
+                return Err(ModelError::Unsupported {
+                    place,
+                    reason:
+                        "its labels are strings, which are not held; encode the classes as integers before \
+                             training"
+                            .into(),
+                });
+            }
             self.attribute(&place, attribute)?;
             if node.op_type == "Constant"
                 && let (Some(value), [output, ..]) = (&attribute.t, node.output.as_slice())

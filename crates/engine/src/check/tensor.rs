@@ -31,8 +31,8 @@ fn checked(place: &str, tensor: &mut TensorProto, limits: &Limits) -> Result<Siz
         return Err(ModelError::Unsupported {
             place: place.into(),
             reason: format!(
-                "its data are in another file (`{location}`); pass that file behind the model as a further builder, or save the \
-                 model as one file (onnx.save_model with save_as_external_data=False)"
+                "its data are in another file (`{location}`); pass that file behind the model as a further builder, or make it \
+                 one file: PyTorch exports with external_data=False, onnx.save_model saves with save_as_external_data=False"
             ),
         });
     }

@@ -439,4 +439,14 @@ impl Wirer<'_> {
         let name = self.name();
         expansion.wire(&name, self.model, inputs)
     }
+
+    /// What tract makes of this very node: tract gives the outputs that are named, here they stand in ONNX's places.
+    pub(crate) fn stock_itself(&mut self) -> TractResult<TVec<OutletId>> {
+        let made = self.stock(self.node, self.given)?;
+        let Some(first) = made.first().copied() else { return self.refuse("it gives nothing") };
+        let mut made = made.into_iter();
+        Ok((0..self.outputs)
+            .map(|ix| if self.gives(ix) { made.next().unwrap_or(first) } else { first })
+            .collect())
+    }
 }

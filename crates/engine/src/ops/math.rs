@@ -41,6 +41,13 @@ pub(super) fn broadcast_by_axis(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>
     w.stock(w.node, &[a, b])
 }
 
+/// LayerNormalization, RMSNormalization: tract counts axes from one that is not there.
+pub(super) fn normalize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let rank = w.fact(w.need(0)?)?.rank();
+    w.axis(w.int("axis", -1), rank)?;
+    w.stock_itself()
+}
+
 /// MatMul; two vectors too.
 pub(super) fn matmul(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let (a, b) = (w.need(0)?, w.need(1)?);

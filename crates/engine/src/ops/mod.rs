@@ -5,15 +5,21 @@
 //! wiring, indices while running.
 
 mod attention;
+mod equal;
+mod gemm;
 mod kernel;
 mod linear;
+mod logsumexp;
 mod lowered;
 mod math;
+mod ml;
 mod moves;
 mod quant;
 mod recurrent;
 mod reduce;
 mod spatial;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 
@@ -32,6 +38,7 @@ use lowered::{Lowered, Refusal as Refused, Wire};
 const OWN: &[(&str, Wire)] = &[
     ("AffineGrid", spatial::affine_grid),
     ("Attention", attention::attention),
+    ("AveragePool", spatial::pool),
     ("BitCast", math::bit_cast),
     ("BitShift", math::bit_shift),
     ("CausalConvWithState", linear::causal_conv),
@@ -49,11 +56,16 @@ const OWN: &[(&str, Wire)] = &[
     ("Dropout", math::dropout),
     ("GRU", recurrent::recurrent),
     ("Gemm", math::half_in_single),
+    ("GlobalAveragePool", spatial::pool),
+    ("GlobalLpPool", spatial::pool),
+    ("GlobalMaxPool", spatial::pool),
     ("LSTM", recurrent::recurrent),
+    ("LayerNormalization", math::normalize),
     ("LinearAttention", linear::linear_attention),
     ("LogSoftmax", math::half_in_single),
     ("LpPool", spatial::lp_pool),
     ("MatMul", math::matmul),
+    ("MaxPool", spatial::pool),
     ("MaxUnpool", spatial::max_unpool),
     ("OneHot", moves::one_hot),
     ("OptionalGetElement", moves::get_element),
@@ -62,6 +74,7 @@ const OWN: &[(&str, Wire)] = &[
     ("Pad", moves::pad),
     ("QLinearMatMul", quant::matmul),
     ("QuantizeLinear", quant::quantize),
+    ("RMSNormalization", math::normalize),
     ("RNN", recurrent::recurrent),
     ("ReduceMax", reduce::extreme),
     ("ReduceMin", reduce::extreme),
@@ -79,10 +92,17 @@ const OWN: &[(&str, Wire)] = &[
 const BROADCAST_BY_AXIS: &[&str] =
     &["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"];
 
-/// tract's own reader of ONNX.
+/// tract's own reader of ONNX, with the operators in the place of which ours stand as tract's would.
 fn stock() -> &'static Onnx {
     static STOCK: OnceLock<Onnx> = OnceLock::new();
-    STOCK.get_or_init(tract_onnx::onnx)
+    STOCK.get_or_init(|| {
+        let mut onnx = tract_onnx::onnx();
+        equal::register(&mut onnx.op_register);
+        gemm::register(&mut onnx.op_register);
+        logsumexp::register(&mut onnx.op_register);
+        ml::register(&mut onnx.op_register);
+        onnx
+    })
 }
 
 /// The register of all operators: tract's, with our own in front.

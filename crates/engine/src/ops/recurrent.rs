@@ -51,20 +51,7 @@ pub(super) fn recurrent(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
         || w.int("input_forget", 0) != 0
         || w.int("layout", 0) != 0;
     if !unusual {
-        let made = w.stock(w.node, &w.given())?;
-        // tract gives the outputs that are present; put each in ONNX's place.
-        let mut made = made.into_iter();
-        let mut places = tvec!();
-        for ix in 0..w.outputs {
-            match if w.gives(ix) { made.next() } else { places.first().copied() } {
-                Some(outlet) => places.push(outlet),
-                None => {
-                    let empty = w.konst(tensor0(0f32))?;
-                    places.push(empty);
-                }
-            }
-        }
-        return Ok(places);
+        return w.stock_itself();
     }
     let x = w.need(0)?;
     let dt = w.dt(x)?;

@@ -36,14 +36,27 @@ fn text(name: &str, value: &str) -> AttributeProto {
     }
 }
 
+/// AveragePool, MaxPool and the global ones. tract reads axes that a tensor of too low a rank has not.
+pub(super) fn pool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let rank = w.fact(w.need(0)?)?.rank();
+    let axes = w.ints("kernel_shape").len();
+    let global = w.node.op_type.starts_with("Global");
+    if rank < 3 || (!global && rank != axes + 2) {
+        return w.refuse(format!("a kernel of {axes} axes on a tensor of rank {rank}"));
+    }
+    w.stock_itself()
+}
+
 /// LpPool: the mean of powers, times how many there are, and the root.
 pub(super) fn lp_pool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let x = w.need(0)?;
     let (dt, p) = (w.dt(x)?, w.int("p", 2));
     let kernel = w.ints("kernel_shape");
     let count = kernel.iter().try_fold(1i64, |n, k| n.checked_mul(*k)).filter(|n| *n > 0 && p > 0);
-    let Some(count) = count.filter(|_| dt.is_float() && !kernel.is_empty()) else {
-        return w.refuse(format!("p {p}, kernel_shape {kernel:?} of {dt:?}"));
+    let rank = w.fact(x)?.rank();
+    let Some(count) = count.filter(|_| dt.is_float() && !kernel.is_empty() && rank == kernel.len() + 2)
+    else {
+        return w.refuse(format!("p {p}, kernel_shape {kernel:?} of {dt:?} of rank {rank}"));
     };
     let single = w.cast(x, if dt == DatumType::F16 { DatumType::F32 } else { dt })?;
     let y = w.each(abs(), single)?;

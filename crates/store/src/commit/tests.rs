@@ -4,7 +4,7 @@ use ic_nn_types::{ChunkRange, Error, ErrorCode};
 
 use super::*;
 use crate::fixture::{
-    CHUNK, chunk, dump, file, memories, principal, published, share, spec, store, uploaded,
+    CHUNK, chunk, deleted, dump, file, memories, principal, published, share, spec, store, uploaded,
 };
 use crate::{AbortError, ChunkError, UploadError};
 
@@ -46,23 +46,23 @@ fn a_file_is_hashed_in_parts() {
 fn missing_chunks_are_named() {
     let mut store = store();
     let (me, file) = (principal(1), file(1, 6 * CHUNK));
-    let upload = store.begin(&spec("m", &file), me, 0).unwrap().upload;
+    let upload = store.begin(&spec("m", &file), me, 0, false).unwrap().upload;
     for index in [1, 2] {
-        store.put_chunk(&chunk(upload, index, &file), me).unwrap();
+        store.put_chunk(&chunk(upload, index, &file), me, 6).unwrap();
     }
     let error = store.begin_commit(upload, me).err().unwrap();
     let first = vec![ChunkRange { first: 0, last: 0 }, ChunkRange { first: 3, last: 5 }];
     assert_eq!(error, CommitError::Missing { upload, count: 4, chunks: 6, first });
     assert_eq!(error.to_string(), "upload 1 misses 4 of 6 chunks, the first are 0, 3-5");
-    assert!(store.put_chunk(&chunk(upload, 0, &file), me).is_ok(), "a refused commit is not under way");
+    assert!(store.put_chunk(&chunk(upload, 0, &file), me, 6).is_ok(), "a refused commit is not under way");
 }
 
 #[test]
 fn a_wrong_sha256_is_told_in_hex_and_can_be_mended() {
     let mut store = store();
     let (me, right) = (principal(1), file(1, 9));
-    let upload = store.begin(&spec("m", &right), me, 0).unwrap().upload;
-    store.put_chunk(&chunk(upload, 0, &[0; 9]), me).unwrap();
+    let upload = store.begin(&spec("m", &right), me, 0, false).unwrap().upload;
+    store.put_chunk(&chunk(upload, 0, &[0; 9]), me, 6).unwrap();
     let mut commit = store.begin_commit(upload, me).unwrap();
     let error = store.verify(&mut commit, ALL).unwrap_err();
     let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
@@ -76,7 +76,7 @@ fn a_wrong_sha256_is_told_in_hex_and_can_be_mended() {
     );
     assert_eq!(Error::from(error).code, ErrorCode::InvalidArgument);
     store.end_commit(&commit);
-    store.put_chunk(&chunk(upload, 0, &right), me).unwrap();
+    store.put_chunk(&chunk(upload, 0, &right), me, 6).unwrap();
     let mut commit = store.begin_commit(upload, me).unwrap();
     assert!(store.verify(&mut commit, ALL).unwrap().is_some());
 }
@@ -87,7 +87,7 @@ fn nothing_changes_while_a_commit_is_under_way() {
     let (me, file) = (principal(1), file(1, 9));
     let upload = uploaded(&mut store, "m", &file, me);
     let commit = store.begin_commit(upload, me).unwrap();
-    assert_eq!(store.put_chunk(&chunk(upload, 0, &file), me), Err(ChunkError::Committing { upload }));
+    assert_eq!(store.put_chunk(&chunk(upload, 0, &file), me, 6), Err(ChunkError::Committing { upload }));
     assert_eq!(store.abort(upload, me), Err(AbortError::Committing { upload }));
     assert_eq!(store.begin_commit(upload, me).err(), Some(CommitError::Committing { upload }));
     assert!(store.status(upload, me).is_ok());
@@ -130,7 +130,7 @@ fn an_upgrade_ends_a_commit_and_keeps_the_upload() {
     let upload = uploaded(&mut store, "m", &file, me);
     store.begin_commit(upload, me).unwrap();
     let mut store = Store::open(share(&memories)).unwrap();
-    store.put_chunk(&chunk(upload, 0, &file), me).unwrap();
+    store.put_chunk(&chunk(upload, 0, &file), me, 6).unwrap();
     let mut commit = store.begin_commit(upload, me).unwrap();
     let verified = store.verify(&mut commit, ALL).unwrap().unwrap();
     assert_eq!(store.publish(verified, b"", 0).unwrap().version, 1);
@@ -141,9 +141,9 @@ fn the_same_bytes_make_a_further_version() {
     let mut store = store();
     let file = file(1, 9);
     assert_eq!([1, 2].map(|_| published(&mut store, "m", &file)), [1, 2]);
-    store.delete("m:2").unwrap();
+    deleted(&mut store, "m:2");
     assert_eq!(published(&mut store, "m", &file), 3);
-    store.delete("m").unwrap();
+    deleted(&mut store, "m");
     assert_eq!(published(&mut store, "m", &file), 4);
     assert_eq!(published(&mut store, "n", &file), 1);
 }

@@ -37,9 +37,9 @@ fn a_handle_that_leads_nowhere_says_why() {
         let error = result.unwrap_err();
         assert_eq!(
             error.to_string(),
-            "graph 1 was unloaded; load it again with load_by_name, which gives a new handle"
+            "graph 1 was unloaded, or its model deleted; load it again with load_by_name, which gives a new handle"
         );
-        assert_eq!(Error::from(error).code, ErrorCode::NotFound);
+        assert_eq!(Error::from(error).code, ErrorCode::InvalidArgument);
     }
     for graph in [0, 2, u64::MAX] {
         assert_eq!(store.graph(graph), Err(GraphError::Unknown { graph }));

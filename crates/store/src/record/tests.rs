@@ -1,10 +1,12 @@
 //! Golden bytes of every record, and decoding of what is no record.
 
+use ic_nn_types::UploadSpec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::fixture::seeded;
+use crate::fixture::{principal, published, seeded, spec, store};
 use crate::layout::RecordProblem;
+use crate::table::Table;
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
@@ -17,6 +19,8 @@ fn version() -> VersionRecord {
         extent: Extent { start: 3, pages: 2 },
         committed_at: 0x0102_0304,
         graph: Some(9),
+        encoding: GraphEncoding::Onnx,
+        retired: true,
         uploader: Principal::from_slice(&[7, 8]),
     }
 }
@@ -30,17 +34,38 @@ fn upload() -> UploadRecord {
         extent: Extent { start: 1, pages: 2 },
         chunk_bytes: 65_536,
         began_at: 5,
+        active_at: 6,
+        encoding: GraphEncoding::Autodetect,
         owner: Principal::from_slice(&[4]),
         name: "m".into(),
+        failed: "no".into(),
         received,
+    }
+}
+
+fn provenance() -> ProvenanceRecord {
+    ProvenanceRecord {
+        builders: vec![65_537, 2],
+        provenance: Provenance {
+            licence: Some("MIT".into()),
+            source: None,
+            metadata: vec![("a".into(), String::new())],
+        },
     }
 }
 
 #[test]
 fn golden_name() {
-    let record = NameRecord { next_version: 258 };
-    assert_eq!(hex(&record.encode()), "010201000000000000");
-    assert_eq!(NameRecord::decode(&record.encode()), Ok(record));
+    for (policy, golden) in [
+        (VersionPolicy::All, "00"),
+        (VersionPolicy::Latest(3), "0103000000"),
+        (VersionPolicy::Specific(vec![1, 257]), "020201000000000000000101000000000000"),
+        (VersionPolicy::Specific(vec![]), "0200"),
+    ] {
+        let record = NameRecord { next_version: 258, policy };
+        assert_eq!(hex(&record.encode()), format!("010201000000000000{golden}"));
+        assert_eq!(NameRecord::decode(&record.encode()), Ok(record));
+    }
 }
 
 #[test]
@@ -54,12 +79,45 @@ fn golden_version() {
         "0200000000000000",
         "0403020100000000",
         "0900000000000000",
+        "02",
+        "01",
         "020708",
     ];
     assert_eq!(hex(&record.encode()), golden.concat());
     assert_eq!(VersionRecord::decode(&record.encode()), Ok(record));
-    let closed = VersionRecord { graph: None, ..version() };
+    let closed = VersionRecord { graph: None, retired: false, ..version() };
     assert_eq!(VersionRecord::decode(&closed.encode()), Ok(closed));
+}
+
+#[test]
+fn golden_encodings() {
+    for (at, encoding) in ENCODINGS.into_iter().enumerate() {
+        assert_eq!(usize::from(encoding_byte(encoding)), at + 1);
+        let record = VersionRecord { encoding, ..version() };
+        assert_eq!(VersionRecord::decode(&record.encode()), Ok(record));
+    }
+}
+
+#[test]
+fn golden_label_and_property() {
+    let label = LabelRecord { version: 3 };
+    assert_eq!(hex(&label.encode()), "010300000000000000");
+    assert_eq!(LabelRecord::decode(&label.encode()), Ok(label));
+    let property = PropertyRecord { value: "on".into() };
+    assert_eq!(hex(&property.encode()), "016f6e");
+    assert_eq!(PropertyRecord::decode(&property.encode()), Ok(property));
+}
+
+#[test]
+fn golden_provenance() {
+    let empty = ProvenanceRecord::default();
+    assert_eq!(hex(&empty.encode()), "0100000000");
+    assert_eq!(ProvenanceRecord::decode(&empty.encode()), Ok(empty));
+    let record = provenance();
+    let golden =
+        ["01", "02", "0100010000000000", "0200000000000000", "0103004d4954", "00", "01", "010061", "0000"];
+    assert_eq!(hex(&record.encode()), golden.concat());
+    assert_eq!(ProvenanceRecord::decode(&record.encode()), Ok(record));
 }
 
 #[test]
@@ -73,8 +131,11 @@ fn golden_upload() {
         "0200000000000000",
         "00000100",
         "0500000000000000",
+        "0600000000000000",
+        "07",
         "0104",
         "016d",
+        "02006e6f",
         "02",
     ];
     assert_eq!(hex(&record.encode()), golden.concat());
@@ -86,6 +147,23 @@ fn golden_graph() {
     let record = GraphRecord { version: 3, name: "net".into() };
     assert_eq!(hex(&record.encode()), "010300000000000000036e6574");
     assert_eq!(GraphRecord::decode(&record.encode()), Ok(record));
+}
+
+#[test]
+fn golden_keys() {
+    let mut store = store();
+    let provenance = Some(provenance().provenance);
+    store.begin(&UploadSpec { provenance, ..spec("m", &[1]) }, principal(1), 0, false).unwrap();
+    published(&mut store, "m", &[2]);
+    store.set_label("m", 1, "best").unwrap();
+    store.set_property("m", 1, "k", Some("v")).unwrap();
+    store.keep(&[&[1], &[2]], [0; 32], GraphEncoding::Onnx, principal(1), b"", 0).unwrap();
+    let keys = |table: &Table<_>| table.iter().map(|(key, _)| hex(&key)).collect::<Vec<_>>();
+    assert_eq!(keys(&store.uploads), ["0000000000000001"]);
+    assert_eq!(keys(&store.versions), ["4031000000000000000001", "6d000000000000000001"]);
+    assert_eq!(keys(&store.provenance), ["000000000000000001", "4031000000000000000001"]);
+    assert_eq!(keys(&store.labels), ["6d0062657374"]);
+    assert_eq!(keys(&store.properties), ["6d0000000000000000016b"]);
 }
 
 #[test]
@@ -125,7 +203,23 @@ fn short_and_long_records_are_told() {
 #[test]
 fn impossible_fields_are_told() {
     let field = |field| RecordProblem::Field { field };
-    assert_eq!(NameRecord::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap_err().problem, field("next_version"));
+    assert_eq!(
+        NameRecord::decode(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap_err().problem,
+        field("next_version")
+    );
+    for policy in [&[3][..], &[1, 0, 0, 0, 0], &[2, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]] {
+        let bytes = [&[1, 1, 0, 0, 0, 0, 0, 0, 0], policy].concat();
+        assert_eq!(NameRecord::decode(&bytes).unwrap_err().problem, field("policy"), "{policy:?}");
+    }
+    for (byte, at, name) in [(0, 73, "encoding"), (8, 73, "encoding"), (2, 74, "retired")] {
+        let mut bytes = version().encode();
+        bytes[at] = byte;
+        assert_eq!(VersionRecord::decode(&bytes).unwrap_err().problem, field(name), "{byte}");
+    }
+    assert_eq!(ProvenanceRecord::decode(&[1, 0, 2]).unwrap_err().problem, field("licence"));
+    assert_eq!(PropertyRecord::decode(&[1, 0xFF]).unwrap_err().problem, field("value"));
+    let last = NameRecord { next_version: u64::MAX, policy: VersionPolicy::All };
+    assert_eq!(NameRecord::decode(&last.encode()).unwrap_err().problem, field("next_version"));
     let far = Extent { start: u64::MAX, pages: 2 };
     for extent in [far, Extent { start: 0, pages: 1 }, Extent { start: 0, pages: 0 }] {
         let record = VersionRecord { extent, ..version() };
@@ -161,15 +255,19 @@ proptest! {
         if let Ok(record) = VersionRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
         if let Ok(record) = UploadRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
         if let Ok(record) = GraphRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = LabelRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = ProvenanceRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+        if let Ok(record) = PropertyRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
     }
 
     #[test]
     fn one_wrong_byte_never_panics(at in 0usize..80, byte in any::<u8>()) {
-        for mut bytes in [version().encode(), upload().encode()] {
+        for mut bytes in [version().encode(), upload().encode(), provenance().encode()] {
             if let Some(b) = bytes.get_mut(at) {
                 *b = byte;
             }
             let _ = VersionRecord::decode(&bytes);
+            if let Ok(record) = ProvenanceRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
             if let Ok(record) = UploadRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes); }
         }
     }

@@ -1,7 +1,11 @@
 //! Settings: defaults, what is refused, what is kept, and the golden bytes of the cell.
 
+use candid::Principal;
+use ic_nn_types::{Access, AccessPolicy, Price};
+use proptest::prelude::*;
+
 use super::*;
-use crate::fixture::{dump, memories, principal, share, store};
+use crate::fixture::{dump, memories, principal, seeded, share, store};
 use crate::{OpenError, RecordProblem};
 
 #[test]
@@ -12,6 +16,10 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
         max_total_bytes: 64_424_509_440,
         max_heap_bytes: 2_684_354_560,
         max_open_uploads: 16,
+        max_contexts: 1_000,
+        instructions_per_caller_and_day: 0,
+        max_bytes_per_uploader: 0,
+        abandoned_after_seconds: 604_800,
     };
     assert_eq!(store.settings(), defaults);
     store.apply(&InitArgs { max_model_bytes: Some(10), ..InitArgs::default() }).unwrap();
@@ -23,6 +31,9 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
         })
         .unwrap();
     store.apply(&InitArgs::default()).unwrap();
+    store.apply(&InitArgs { max_bytes_per_uploader: Some(9), ..InitArgs::default() }).unwrap();
+    assert_eq!(store.settings().max_bytes_per_uploader, 9);
+    store.apply(&InitArgs { max_bytes_per_uploader: Some(0), ..InitArgs::default() }).unwrap();
     assert_eq!(store.settings(), Settings { max_model_bytes: 10, max_open_uploads: 2, ..defaults });
     assert!(store.is_admin(principal(1)) && !store.is_admin(principal(2)));
     store.apply(&InitArgs { admins: Some(vec![]), ..InitArgs::default() }).unwrap();
@@ -32,7 +43,9 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
 #[test]
 fn what_is_out_of_range_changes_nothing() {
     let mut store = store();
-    let before = store.settings.clone();
+    store.add_admin(principal(1)).unwrap();
+    store.bounds.roles = 2;
+    let before = (store.settings.clone(), store.admins());
     let cases = [
         (
             InitArgs { max_model_bytes: Some(0), ..InitArgs::default() },
@@ -47,6 +60,14 @@ fn what_is_out_of_range_changes_nothing() {
             "max_heap_bytes is 4294967297; 1 to 4294967296 are allowed",
         ),
         (
+            InitArgs { max_bytes_per_uploader: Some((60 << 30) + 1), ..InitArgs::default() },
+            "max_bytes_per_uploader is 64424509441; 0 to 64424509440 are allowed",
+        ),
+        (
+            InitArgs { abandoned_after_seconds: Some(3_599), ..InitArgs::default() },
+            "abandoned_after_seconds is 3599; 3600 to 31536000 are allowed",
+        ),
+        (
             InitArgs { max_model_bytes: Some(5), max_open_uploads: Some(1_001), ..InitArgs::default() },
             "max_open_uploads is 1001; 1 to 1000 are allowed",
         ),
@@ -56,32 +77,33 @@ fn what_is_out_of_range_changes_nothing() {
                 admins: Some(vec![Principal::anonymous()]),
                 ..InitArgs::default()
             },
-            "the anonymous principal cannot be an admin: that would be anyone",
+            "the anonymous principal cannot be an admin: that would be anyone; set the policy for that",
         ),
         (
-            InitArgs { admins: Some((0..101).map(principal).collect()), ..InitArgs::default() },
-            "101 admins; at most 100 are allowed",
+            InitArgs {
+                max_model_bytes: Some(5),
+                admins: Some((2..5).map(principal).collect()),
+                ..InitArgs::default()
+            },
+            "3 principals would have a role; at most 2 may: revoke some",
+        ),
+        (
+            InitArgs { max_contexts: Some(100_001), admins: Some(vec![principal(2)]), ..InitArgs::default() },
+            "max_contexts is 100001; 1 to 100000 are allowed",
+        ),
+        (
+            InitArgs {
+                price: Some(Price { cycles_per_call: Some(0u8.into()) }),
+                admins: Some(vec![principal(2)]),
+                ..InitArgs::default()
+            },
+            "cycles_per_call is a number of 0 bits; it has 1 to 128, null where nobody can pay",
         ),
     ];
     for (args, text) in cases {
         assert_eq!(store.apply(&args).unwrap_err().to_string(), text);
-        assert_eq!(store.settings, before);
+        assert_eq!((store.settings.clone(), store.admins()), before);
     }
-}
-
-#[test]
-fn admins_come_and_go() {
-    let mut store = store();
-    store.add_admin(principal(1)).unwrap();
-    store.add_admin(principal(1)).unwrap();
-    assert_eq!(store.admins(), [principal(1)]);
-    assert_eq!(store.add_admin(Principal::anonymous()), Err(SettingsError::AnonymousAdmin));
-    store.remove_admin(principal(1)).unwrap();
-    assert_eq!(store.remove_admin(principal(1)), Err(SettingsError::NotAdmin { admin: principal(1) }));
-    for n in 0..100 {
-        store.add_admin(principal(n)).unwrap();
-    }
-    assert_eq!(store.add_admin(principal(100)), Err(SettingsError::TooManyAdmins { came: 101 }));
 }
 
 #[test]
@@ -91,24 +113,49 @@ fn golden_cell() {
     store
         .apply(&InitArgs {
             max_open_uploads: Some(3),
-            admins: Some(vec![principal(9)]),
+            max_bytes_per_uploader: Some(4),
+            abandoned_after_seconds: Some(86_400),
+            max_contexts: Some(5),
+            instructions_per_caller_and_day: Some(6),
+            policy: Some(AccessPolicy {
+                read: Access::Listed,
+                query: Access::Authenticated,
+                infer: Access::Anyone,
+            }),
+            price: Some(Price { cycles_per_call: Some((7u128 << 120).into()) }),
             ..InitArgs::default()
         })
         .unwrap();
     let golden: &[&[u8]] = &[
         b"SCL\x01",
-        &50u32.to_le_bytes(),
+        &108u32.to_le_bytes(),
         &[1],
         &[0; 24],
         &[3, 0, 0, 0],
         &[1, 0, 0, 0, 0, 0, 0, 0],
         &[1, 0, 0, 0, 0, 0, 0, 0],
-        &[1, 0, 2, 9, 1],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[4, 0, 0, 0, 0, 0, 0, 0],
+        &[0x80, 0x51, 1, 0, 0, 0, 0, 0],
+        &[1, 0, 0, 0, 0, 0, 0, 0],
+        &[3, 2, 1],
+        &[0; 15],
+        &[7],
+        &[6, 0, 0, 0, 0, 0, 0, 0],
+        &[5, 0, 0, 0],
     ];
     let golden = golden.concat();
     assert_eq!(&dump(&memories)[0][..golden.len()], golden);
     assert_eq!(SettingsRecord::decode(&golden[8..]), Ok(store.settings.clone()));
-    for len in 0..50 {
+    for (at, field) in [(28, "next_upload"), (36, "next_graph"), (44, "next_kept")] {
+        for id in [0, u64::MAX] {
+            let mut bytes = golden[8..].to_vec();
+            bytes[at + 1..at + 9].copy_from_slice(&id.to_le_bytes());
+            let problem = RecordProblem::Field { field };
+            assert_eq!(SettingsRecord::decode(&bytes).unwrap_err().problem, problem);
+        }
+    }
+    for len in 0..108 {
         assert_eq!(SettingsRecord::decode(&golden[8..8 + len]).unwrap_err().problem, RecordProblem::Short);
     }
 }
@@ -121,6 +168,9 @@ fn settings_survive_and_opening_writes_nothing() {
         InitArgs { max_model_bytes: Some(77), admins: Some(vec![principal(3)]), ..InitArgs::default() };
     store.apply(&args).unwrap();
     let before = dump(&memories);
+    store.apply(&args).unwrap();
+    store.apply(&InitArgs::default()).unwrap();
+    assert_eq!(dump(&memories), before, "what is in force already is not written");
     let again = Store::open(share(&memories)).unwrap();
     assert_eq!(again.settings, store.settings);
     assert_eq!(dump(&memories), before);
@@ -143,4 +193,13 @@ fn foreign_or_newer_memory_is_refused_and_left_alone() {
         "stable memory `graphs` holds something else: it begins with the bytes [4d, 47, 52, 01]"
     );
     assert_eq!(dump(&memories), before);
+}
+
+proptest! {
+    #![proptest_config(seeded(2_000))]
+    #[test]
+    fn any_bytes_decode_to_themselves_or_an_error(mut bytes in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 82..87)) {
+        bytes[0] = 1;
+        if let Ok(record) = SettingsRecord::decode(&bytes) { prop_assert_eq!(record.encode(), bytes.clone()); }
+    }
 }

@@ -1,0 +1,85 @@
+//! What moves elements.
+
+use ic_nn_types::TensorType::*;
+
+use super::Op;
+
+fn counted(n: u32) -> Vec<f64> {
+    (0..n).map(f64::from).collect()
+}
+
+#[test]
+fn space_goes_to_depth_in_either_mode() {
+    let op = |mode: &str| {
+        Op::new("SpaceToDepth").int("blocksize", 2).text("mode", mode).f32(&[1, 2, 2, 2], &counted(8))
+    };
+    op("DCR").gives(&[1, 8, 1, 1], &[0.0, 4.0, 1.0, 5.0, 2.0, 6.0, 3.0, 7.0]);
+    op("CRD").gives(&[1, 8, 1, 1], &counted(8));
+    op("XYZ").refuses(&["XYZ"]);
+    Op::new("SpaceToDepth").int("blocksize", 3).f32(&[1, 2, 2, 2], &counted(8)).refuses(&["blocks of 3"]);
+    Op::new("SpaceToDepth").int("blocksize", 0).f32(&[1, 2, 2, 2], &counted(8)).refuses(&["blocks of 0"]);
+}
+
+#[test]
+fn sequences_are_reversed_as_far_as_they_go() {
+    let op = |lengths: &[f64]| Op::new("ReverseSequence").f32(&[3, 2], &counted(6)).i64(lengths);
+    op(&[3.0, 2.0]).gives(&[3, 2], &[4.0, 3.0, 2.0, 1.0, 0.0, 5.0]);
+    let batch_first = Op::new("ReverseSequence").int("batch_axis", 0).int("time_axis", 1);
+    batch_first.f32(&[2, 3], &counted(6)).i64(&[1.0, 3.0]).gives(&[2, 3], &[0.0, 1.0, 2.0, 5.0, 4.0, 3.0]);
+    let error = op(&[4.0, 1.0]).run().unwrap_err();
+    assert!(error.contains("a length of 4"), "{error}");
+    op(&[1.0]).refuses(&["lengths"]);
+}
+
+#[test]
+fn centres_are_cropped_and_padded() {
+    let op = |shape: &[f64]| Op::new("CenterCropPad").f32(&[3, 4], &counted(12)).i64(shape);
+    op(&[1.0, 2.0]).gives(&[1, 2], &[5.0, 6.0]);
+    op(&[4.0, 3.0]).gives(&[4, 3], &[0.0, 1.0, 2.0, 4.0, 5.0, 6.0, 8.0, 9.0, 10.0, 0.0, 0.0, 0.0]);
+    op(&[4.0]).refuses(&["1 lengths for 2 axes"]);
+    op(&[-1.0, 2.0]).refuses(&["length of -1"]);
+}
+
+#[test]
+fn pads_wrap_and_take_a_value_in_one_axis() {
+    let op = Op::new("Pad").text("mode", "wrap").f32(&[3], &counted(3)).i64(&[2.0, 4.0]);
+    op.gives(&[9], &[1.0, 2.0, 0.0, 1.0, 2.0, 0.0, 1.0, 2.0, 0.0]);
+    let op = Op::new("Pad").f32(&[2], &counted(2)).i64(&[1.0, 0.0]).f32(&[1], &[7.0]);
+    op.gives(&[3], &[7.0, 0.0, 1.0]);
+    let op = Op::new("Pad").text("mode", "wrap").f32(&[3], &counted(3)).i64(&[2.0]);
+    op.refuses(&["1 pads for 1 axes"]);
+    let op = Op::new("Pad").text("mode", "wrap").f32(&[0], &[]).i64(&[1.0, 0.0]);
+    op.refuses(&["without elements"]);
+}
+
+#[test]
+fn classes_out_of_range_are_hot_nowhere() {
+    let op = |depth: f64| {
+        Op::new("OneHot").i64(&[0.0, -1.0, 5.0]).input(I64, &[], &[depth]).f32(&[2], &[2.0, 9.0])
+    };
+    op(3.0).gives(&[3, 3], &[9.0, 2.0, 2.0, 2.0, 2.0, 9.0, 2.0, 2.0, 2.0]);
+    let first =
+        Op::new("OneHot").int("axis", 0).i64(&[0.0, 1.0]).input(I64, &[], &[2.0]).f32(&[2], &[0.0, 1.0]);
+    first.gives(&[2, 2], &[1.0, 0.0, 0.0, 1.0]);
+    op(-1.0).refuses(&["depth of -1"]);
+    let error = op(1e12).run().unwrap_err();
+    assert!(error.contains("what the inputs ask for"), "{error}");
+}
+
+#[test]
+fn conditions_keep_what_they_say() {
+    let op = |c: &[f64]| {
+        Op::new("Compress").int("axis", 1).f32(&[2, 3], &counted(6)).input(BOOL, &[c.len() as u32], c)
+    };
+    op(&[0.0, 1.0, 1.0]).gives(&[2, 2], &[1.0, 2.0, 4.0, 5.0]);
+    op(&[1.0]).gives(&[2, 1], &[0.0, 3.0]);
+    op(&[0.0, 0.0, 0.0, 1.0]).refuses(&["a condition of 4"]);
+    let flat = Op::new("Compress").f32(&[2, 2], &counted(4)).input(BOOL, &[4], &[0.0, 1.0, 0.0, 1.0]);
+    flat.gives(&[2], &[1.0, 3.0]);
+}
+
+#[test]
+fn a_tensor_is_an_element() {
+    Op::new("OptionalHasElement").f32(&[1], &[1.0]).output(BOOL).gives(&[], &[1.0]);
+    Op::new("OptionalGetElement").f32(&[1], &[1.0]).gives(&[1], &[1.0]);
+}

@@ -1,0 +1,34 @@
+//! What the tables of the access side hold at most. The numbers and their arithmetic stand with what they bound; a test
+//! may open a store with smaller ones, so that it meets them.
+
+use crate::audit::MAX_AUDIT_LINES;
+use crate::callers::MAX_CALLERS;
+use crate::contexts::{MAX_CONTEXTS_PER_OWNER, MAX_DELETED_CONTEXTS};
+use crate::roles::MAX_ROLES;
+
+/// The bounds in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// Principals with a role.
+    pub(crate) roles: u64,
+    /// Callers that are remembered.
+    pub(crate) callers: u64,
+    /// Audit lines kept.
+    pub(crate) audit_lines: u64,
+    /// Contexts that a principal who is neither admin nor controller may have open.
+    pub(crate) contexts_per_owner: usize,
+    /// Contexts that are remembered to have been closed with their model.
+    pub(crate) deleted_contexts: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds {
+            roles: MAX_ROLES,
+            callers: MAX_CALLERS,
+            audit_lines: MAX_AUDIT_LINES,
+            contexts_per_owner: MAX_CONTEXTS_PER_OWNER,
+            deleted_contexts: MAX_DELETED_CONTEXTS,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+"""LightGBM by onnxmltools, on the data that scikit-learn bundles."""
+
+from importlib.metadata import version
+
+import numpy as np
+from lightgbm import LGBMClassifier, LGBMRegressor
+from onnxmltools import convert_lightgbm
+from onnxmltools.convert.common.data_types import FloatTensorType
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris
+
+from fixture import Fixtures, rows
+
+OPSET = 15
+SETTINGS = {"n_estimators": 10, "num_leaves": 8, "random_state": 7, "deterministic": True, "verbose": -1, "n_jobs": 1}
+
+PROBABILITIES = ("predict", "predict_proba")
+VALUES = ("predict",)
+
+MODELS = {
+    "classifier": (load_iris, LGBMClassifier(**SETTINGS), PROBABILITIES),
+    "classifier-binary": (load_breast_cancer, LGBMClassifier(**SETTINGS), PROBABILITIES),
+    "regressor": (load_diabetes, LGBMRegressor(**SETTINGS), VALUES),
+}
+
+
+def main():
+    packages = ("lightgbm", "onnxmltools", "onnx")
+    fixtures = Fixtures("lightgbm", {package: version(package) for package in packages})
+    for name, (load, estimator, methods) in MODELS.items():
+        data = load()
+        features = data.data.astype(np.float32)
+        # Some values are missing, as they are in tables: trees know a way for them.
+        features[np.random.default_rng(7).random(features.shape) < 0.05] = np.nan
+        estimator.fit(features, data.target)
+        shape = [("X", FloatTensorType([None, features.shape[1]]))]
+        model = convert_lightgbm(estimator, initial_types=shape, target_opset=OPSET, zipmap=False, name=name)
+        answers = lambda x: [getattr(estimator, method)(x) for method in methods]
+        fixtures.write(name, model, *rows("X", features, answers))
+
+
+if __name__ == "__main__":
+    main()
