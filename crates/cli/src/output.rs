@@ -146,6 +146,9 @@ impl<'a> Presentation<'a> {
             }
             (false, None) => "charged as an update".to_owned(),
         });
+        if answer.response.cached {
+            parts.push("from the response cache".to_owned());
+        }
         if answer.response.load_instructions > 0 {
             parts.push(format!(
                 "{} of it for loading",
@@ -218,6 +221,7 @@ impl<'a> Presentation<'a> {
             "outputs": outputs,
             "top": top,
             "query": answer.query,
+            "cached": answer.response.cached,
             "instructions": answer.instructions(),
             "load_instructions": answer.response.load_instructions,
             "plan_instructions": answer.response.plan_instructions,
