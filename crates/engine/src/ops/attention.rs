@@ -154,13 +154,13 @@ fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let mut rest = inputs.iter().skip(3);
     let mask_shape: Vec<usize> = k.ints.iter().skip(8).take(4).map(|d| *d as usize).collect();
     let mask = match mask_shape.len() {
-        4 => Some(f32s(rest.next().context("Attention: no mask")?)?),
+        4 => Some(f32s(rest.next().context("no mask")?)?),
         _ => None,
     };
     let boolean = k.int(12) != 0;
     let lengths = match lengths {
         0 => None,
-        _ => Some(i64s(rest.next().context("Attention: no lengths")?)?),
+        _ => Some(i64s(rest.next().context("no lengths")?)?),
     };
     let mut y = vec![0f32; batch * q_heads * rows * v_depth];
     let mut shown = vec![0f32; if k.outputs.len() > 1 { batch * q_heads * rows * columns } else { 0 }];

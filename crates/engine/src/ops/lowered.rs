@@ -25,11 +25,16 @@ pub(crate) type Wire = fn(&mut Wirer<'_>) -> TractResult<TVec<OutletId>>;
 
 /// Something that ONNX allows and this engine does not do.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal(pub(crate) String);
+pub(crate) struct Refusal {
+    /// The node and its operator.
+    pub(crate) place: String,
+    /// What was expected and what came.
+    pub(crate) reason: String,
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}: {}", self.place, self.reason)
     }
 }
 
@@ -78,10 +83,9 @@ impl Lowered {
         let all = (self.wire)(&mut wirer)?;
         self.outputs
             .iter()
-            .map(|ix| {
-                all.get(*ix).copied().ok_or_else(|| {
-                    Refusal(format!("{}: its output {ix} is not offered", self.node.op_type)).into()
-                })
+            .map(|ix| match all.get(*ix) {
+                Some(outlet) => Ok(*outlet),
+                None => wirer.refuse(format!("its output {ix} is not offered")),
             })
             .collect()
     }
@@ -200,7 +204,9 @@ pub(crate) struct Wirer<'a> {
 impl Wirer<'_> {
     /// A refusal that names the operator.
     pub(crate) fn refuse<T>(&self, why: impl fmt::Display) -> TractResult<T> {
-        Err(Refusal(format!("{}: {why}", self.node.op_type)).into())
+        let name: String = self.prefix.chars().take(80).collect();
+        let place = format!("node `{name}` ({})", self.node.op_type);
+        Err(Refusal { place, reason: why.to_string() }.into())
     }
 
     /// Input `ix` of ONNX's, if it is given.

@@ -26,9 +26,9 @@ use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
-pub(crate) use kernel::Kernel;
+pub(crate) use kernel::{Fault, Kernel};
 pub(crate) use lowered::Refusal;
-use lowered::{Lowered, Refusal as Refused, Wire};
+use lowered::{Lowered, Wire};
 
 /// The operators of ONNX's own domain that are made here, by name.
 const OWN: &[(&str, Wire)] = &[
@@ -148,6 +148,9 @@ fn lower(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn Inf
     }
     match OWN.iter().find(|(name, _)| *name == node.op_type) {
         Some((_, wire)) => Ok((Lowered::of(ctx, node, *wire), vec![])),
-        None => Err(Refused(format!("{} is not offered", node.op_type)).into()),
+        None => {
+            let place = format!("node `{}` ({})", node.name, node.op_type);
+            Err(Refusal { place, reason: "it is not offered".into() }.into())
+        }
     }
 }
