@@ -24,6 +24,18 @@ pub(super) fn attention(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let past = match (w.input(4), w.input(5)) {
         (Some(past_k), Some(past_v)) => {
             let past = w.shape(past_k)?;
+            for (past, now) in [(past_k, k), (past_v, v)] {
+                let (before, now) = (w.shape(past)?, w.shape(now)?);
+                let fits = before.len() == 4
+                    && before.len() == now.len()
+                    && (0..4).all(|axis| axis == 2 || before[axis] == now[axis]);
+                if !fits {
+                    return w.refuse(format!("a past of {before:?} before {now:?}"));
+                }
+            }
+            if w.shape(past_v)?.get(2) != past.get(2) {
+                return w.refuse("past_key and past_value are of different lengths");
+            }
             k = w.op(TypedConcat::new(2), &[past_k, k])?;
             v = w.op(TypedConcat::new(2), &[past_v, v])?;
             past.get(2).copied().unwrap_or(0)

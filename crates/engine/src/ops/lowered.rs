@@ -438,12 +438,21 @@ impl Wirer<'_> {
             template: InferenceModel::default(),
         };
         let builder = ctx.framework.op_register.0.get(&node.op_type).context("tract lacks the operator")?;
-        let (op, _) = builder(&ctx, node)?;
+        let (mut op, _) = builder(&ctx, node)?;
+        // What tract checks of operands, it checks in its rules of inference and not where it wires.
+        let given = inputs.iter().map(|i| Ok(InferenceFact::from(self.model.outlet_fact(*i)?)));
+        let given = given.collect::<TractResult<TVec<_>>>()?;
+        let nothing = vec![InferenceFact::default(); op.nboutputs()?];
+        let (_, expected, _) = op.infer_facts(given.iter().collect(), nothing.iter().collect(), tvec!())?;
         let Some(expansion) = op.as_op().downcast_ref::<Box<dyn Expansion>>() else {
             return self.refuse("it cannot be wired into another operator");
         };
         let name = self.name();
-        expansion.wire(&name, self.model, inputs)
+        let made = expansion.wire(&name, self.model, inputs)?;
+        for (outlet, expected) in made.iter().zip(&expected) {
+            expected.unify(&InferenceFact::from(self.model.outlet_fact(*outlet)?))?;
+        }
+        Ok(made)
     }
 
     /// What tract makes of this very node: tract gives the outputs that are named, here they stand in ONNX's places.
