@@ -18,6 +18,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::*;
 
+use super::control::Body;
 use super::kernel::{Constant, Kernel};
 
 /// What an operator is made of: gives its outputs in ONNX's order, those that the node leaves out may be missing.
@@ -50,12 +51,27 @@ pub(super) struct Lowered {
     /// Which of ONNX's outputs are present.
     outputs: Vec<usize>,
     wire: Wire,
+    /// The graphs inside the node.
+    bodies: Arc<Vec<Body>>,
 }
 
 impl Lowered {
     pub(super) fn of(ctx: &ParsingContext<'_>, node: &NodeProto, wire: Wire) -> Box<dyn InferenceOp> {
+        Self::with(ctx, node, wire, Arc::default())
+    }
+
+    /// The same for a node with graphs inside. What they read from around the node follows its inputs.
+    pub(super) fn with(
+        ctx: &ParsingContext<'_>,
+        node: &NodeProto,
+        wire: Wire,
+        bodies: Arc<Vec<Body>>,
+    ) -> Box<dyn InferenceOp> {
         let mut kept = node.clone();
         kept.doc_string.clear();
+        if !bodies.is_empty() {
+            kept.attribute.retain(|a| a.g.is_none());
+        }
         Box::new(Lowered {
             inputs: optional_inputs(node).take(node.input.len()).collect(),
             outputs: optional_outputs(node)
@@ -66,6 +82,7 @@ impl Lowered {
             node: Arc::new(kept),
             opset: ctx.onnx_operator_set_version,
             wire,
+            bodies,
         })
     }
 
@@ -79,6 +96,7 @@ impl Lowered {
             prefix,
             made: 0,
             outputs: self.node.output.len(),
+            bodies: &self.bodies,
         };
         let all = (self.wire)(&mut wirer)?;
         self.outputs
@@ -199,6 +217,7 @@ pub(crate) struct Wirer<'a> {
     model: &'a mut TypedModel,
     prefix: &'a str,
     made: usize,
+    bodies: &'a Arc<Vec<Body>>,
 }
 
 impl Wirer<'_> {
@@ -220,6 +239,22 @@ impl Wirer<'_> {
             Some(input) => Ok(input),
             None => self.refuse(format!("its input {ix} is missing")),
         }
+    }
+
+    /// How many nodes it has wired.
+    pub(super) fn wired(&self) -> usize {
+        self.made
+    }
+
+    /// The graphs inside the node.
+    pub(super) fn bodies(&self) -> Arc<Vec<Body>> {
+        self.bodies.clone()
+    }
+
+    /// What the graphs inside the node read from around it, by its place among such names.
+    pub(super) fn captured(&self, place: usize) -> TractResult<OutletId> {
+        let own = self.places.iter().flatten().count();
+        self.given.get(own + place).copied().context("a name from around the node is missing")
     }
 
     /// All inputs that are given, in order.

@@ -5,6 +5,7 @@
 //! wiring, indices while running.
 
 mod attention;
+mod control;
 mod kernel;
 mod linear;
 mod lowered;
@@ -21,8 +22,9 @@ use std::sync::OnceLock;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
@@ -101,6 +103,10 @@ pub(crate) fn register() -> OnnxOpRegister {
         register.insert(name, lower);
     }
     register.insert("Cast", lower_cast);
+    register.insert("ConstantOfShape", lower_zeros);
+    for (name, _) in CONTROL {
+        register.insert(name, lower_control);
+    }
     for name in BROADCAST_BY_AXIS {
         register.insert(name, lower_binary);
     }
@@ -120,6 +126,32 @@ fn lower_cast(
     }
 }
 
+/// ConstantOfShape, whose zeros are f32 where it does not say otherwise; tract's are f64 then.
+fn lower_zeros(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let mut node = node.clone();
+    if node.attribute.is_empty() {
+        let zero = TensorProto {
+            dims: vec![1],
+            data_type: DataType::Float as i32,
+            float_data: vec![0.0],
+            ..TensorProto::default()
+        };
+        node.attribute.push(AttributeProto {
+            name: "value".into(),
+            r#type: AttributeType::Tensor as i32,
+            t: Some(zero),
+            ..AttributeProto::default()
+        });
+    }
+    match stock().op_register.0.get(&node.op_type) {
+        Some(builder) => builder(ctx, &node),
+        None => lower(ctx, &node),
+    }
+}
+
 fn lower_binary(
     ctx: &ParsingContext<'_>,
     node: &NodeProto,
@@ -133,9 +165,30 @@ fn lower_binary(
     }
 }
 
+/// Operators with graphs inside.
+const CONTROL: &[(&str, Wire)] =
+    &[("If", control::branch), ("Loop", control::repeat), ("Scan", control::scan)];
+
+fn lower_control(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let untyped = |a: &AttributeProto| a.g.iter().any(|g| g.input.iter().any(|i| i.r#type.is_none()));
+    if node.op_type == "Scan"
+        && !node.attribute.iter().any(untyped)
+        && let Some(builder) = stock().op_register.0.get("Scan")
+    {
+        return builder(ctx, node);
+    }
+    match CONTROL.iter().find(|(name, _)| *name == node.op_type) {
+        Some((_, wire)) => control::lower(ctx, node, *wire),
+        None => lower(ctx, node),
+    }
+}
+
 /// Whether ONNX's operator of this name is made here.
 pub(crate) fn is_own(name: &str) -> bool {
-    OWN.iter().any(|(own, _)| *own == name)
+    OWN.iter().chain(CONTROL).any(|(own, _)| *own == name)
 }
 
 fn lower(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
