@@ -45,7 +45,8 @@ fn planned(node: &NodeProto) -> Vec<usize> {
     let all = node.input.len();
     match node.op_type.as_str() {
         "Split" | "Squeeze" | "Unsqueeze" | "Upsample" | "AffineGrid" => vec![1],
-        "If" | "Loop" => vec![0],
+        "If" => vec![0],
+        "Loop" => vec![0, 1],
         "QLinearMatMul" | "QLinearConv" => vec![1, 2, 4, 5, 6, 7],
         "QLinearAdd" | "ConvInteger" | "MatMulInteger" => vec![2, 3],
         "GRU" | "LSTM" | "RNN" => vec![4],

@@ -84,7 +84,7 @@ pub enum InferError {
     /// The graph cannot be planned for these shapes.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// A value in a tensor points outside of what it indexes.
+    /// A value in a tensor points outside of what it indexes, or asks for what the operator does not do.
     #[error("node `{node}` ({operator}): {reason}")]
     Value {
         /// The node that would read out of bounds.
@@ -133,7 +133,9 @@ impl From<InferError> for Error {
 /// The refusal behind an error of tract's, or that error.
 pub(crate) fn refused_or(e: &TractError) -> ModelError {
     match e.chain().find_map(|cause| cause.downcast_ref::<Refusal>()) {
-        Some(refusal) => ModelError::Unsupported { place: "operator".into(), reason: refusal.to_string() },
+        Some(Refusal { place, reason }) => {
+            ModelError::Unsupported { place: place.clone(), reason: reason.clone() }
+        }
         None => ModelError::Engine(one_line(e)),
     }
 }

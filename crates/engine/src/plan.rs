@@ -12,7 +12,7 @@ use tract_onnx::tract_hir::ops::konst::Const;
 use crate::check::admit;
 use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
-use crate::ops::Kernel;
+use crate::ops::{Fault, Kernel};
 use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
 
 /// An output of a graph, whatever the shapes.
@@ -122,10 +122,20 @@ impl Plan {
                 refused = Some(e.clone());
                 return Err(TractError::msg(e.to_string()));
             }
-            match op_state {
+            let outputs = match op_state {
                 Some(op_state) => op_state.eval(ctx, node.op.as_ref(), operands),
                 None => node.op.eval(ctx, operands),
+            };
+            if let Err(e) = &outputs
+                && let Some(fault) = e.chain().find_map(|cause| cause.downcast_ref::<Fault>())
+            {
+                refused = Some(InferError::Value {
+                    node: node.name.clone(),
+                    operator: node.op.name().to_string(),
+                    reason: fault.to_string(),
+                });
             }
+            outputs
         });
         let values = match (refused, ran) {
             (Some(e), _) => return Err(e),

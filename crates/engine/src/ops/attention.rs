@@ -24,6 +24,18 @@ pub(super) fn attention(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let past = match (w.input(4), w.input(5)) {
         (Some(past_k), Some(past_v)) => {
             let past = w.shape(past_k)?;
+            for (past, now) in [(past_k, k), (past_v, v)] {
+                let (before, now) = (w.shape(past)?, w.shape(now)?);
+                let fits = before.len() == 4
+                    && before.len() == now.len()
+                    && (0..4).all(|axis| axis == 2 || before[axis] == now[axis]);
+                if !fits {
+                    return w.refuse(format!("a past of {before:?} before {now:?}"));
+                }
+            }
+            if w.shape(past_v)?.get(2) != past.get(2) {
+                return w.refuse("past_key and past_value are of different lengths");
+            }
             k = w.op(TypedConcat::new(2), &[past_k, k])?;
             v = w.op(TypedConcat::new(2), &[past_v, v])?;
             past.get(2).copied().unwrap_or(0)
@@ -154,13 +166,13 @@ fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let mut rest = inputs.iter().skip(3);
     let mask_shape: Vec<usize> = k.ints.iter().skip(8).take(4).map(|d| *d as usize).collect();
     let mask = match mask_shape.len() {
-        4 => Some(f32s(rest.next().context("Attention: no mask")?)?),
+        4 => Some(f32s(rest.next().context("no mask")?)?),
         _ => None,
     };
     let boolean = k.int(12) != 0;
     let lengths = match lengths {
         0 => None,
-        _ => Some(i64s(rest.next().context("Attention: no lengths")?)?),
+        _ => Some(i64s(rest.next().context("no lengths")?)?),
     };
     let mut y = vec![0f32; batch * q_heads * rows * v_depth];
     let mut shown = vec![0f32; if k.outputs.len() > 1 { batch * q_heads * rows * columns } else { 0 }];

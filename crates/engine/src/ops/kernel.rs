@@ -12,6 +12,18 @@ use tract_onnx::tract_core::optim::CONST_FOLD_MEM_BUDGET;
 /// What a kernel is: inputs in, as many tensors out as it has output facts.
 pub(crate) type Run = fn(&Kernel, &[TValue]) -> TractResult<Vec<Tensor>>;
 
+/// Why a kernel gave nothing: what the values were, for shapes and types are settled before.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault(pub(crate) String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fault {}
+
 /// A function over tensors as an operator of a typed graph.
 #[derive(Clone)]
 pub(crate) struct Kernel {
@@ -111,7 +123,7 @@ impl EvalOp for Kernel {
     }
 
     fn eval(&self, _ctx: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let outputs = (self.run)(self, &inputs)?;
+        let outputs = (self.run)(self, &inputs).map_err(|e| Fault(format!("{e:#}")))?;
         ensure!(outputs.len() == self.outputs.len(), "{}: outputs are missing", self.name);
         Ok(outputs.into_iter().map(|t| t.into_tvalue()).collect())
     }

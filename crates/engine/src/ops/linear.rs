@@ -93,11 +93,7 @@ fn run_linear_attention(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor
     let (query, key, value) = (f32s(&inputs[0])?, f32s(&inputs[1])?, f32s(&inputs[2])?);
     let mut rest = inputs.iter().skip(3);
     let mut optional = |there: usize| -> TractResult<Vec<f32>> {
-        if there == 0 {
-            Ok(vec![])
-        } else {
-            f32s(rest.next().context("LinearAttention: an input is missing")?)
-        }
+        if there == 0 { Ok(vec![]) } else { f32s(rest.next().context("an input is missing")?) }
     };
     let mut state = optional(past)?;
     let (decay, beta) = (optional(decays)?, optional(betas)?);
@@ -261,7 +257,7 @@ fn run_tensor_scatter(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>>
                 to = to.rem_euclid(longest as i64);
             }
             let to = usize::try_from(to).ok().filter(|to| *to < longest);
-            let to = to.with_context(|| format!("TensorScatter: index {first} into a cache of {longest}"))?;
+            let to = to.with_context(|| format!("index {first} into a cache of {longest}"))?;
             let (to, from) = ((block * longest + to) * line, (block * steps + step) * line);
             bytes[to..to + line].copy_from_slice(&update[from..from + line]);
         }

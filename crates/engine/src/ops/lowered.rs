@@ -18,6 +18,7 @@ use tract_onnx::tract_hir::infer::Factoid;
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::*;
 
+use super::control::Body;
 use super::kernel::{Constant, Kernel};
 
 /// What an operator is made of: gives its outputs in ONNX's order, those that the node leaves out may be missing.
@@ -25,11 +26,16 @@ pub(crate) type Wire = fn(&mut Wirer<'_>) -> TractResult<TVec<OutletId>>;
 
 /// Something that ONNX allows and this engine does not do.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal(pub(crate) String);
+pub(crate) struct Refusal {
+    /// The node and its operator.
+    pub(crate) place: String,
+    /// What was expected and what came.
+    pub(crate) reason: String,
+}
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{}: {}", self.place, self.reason)
     }
 }
 
@@ -45,12 +51,27 @@ pub(super) struct Lowered {
     /// Which of ONNX's outputs are present.
     outputs: Vec<usize>,
     wire: Wire,
+    /// The graphs inside the node.
+    bodies: Arc<Vec<Body>>,
 }
 
 impl Lowered {
     pub(super) fn of(ctx: &ParsingContext<'_>, node: &NodeProto, wire: Wire) -> Box<dyn InferenceOp> {
+        Self::with(ctx, node, wire, Arc::default())
+    }
+
+    /// The same for a node with graphs inside. What they read from around the node follows its inputs.
+    pub(super) fn with(
+        ctx: &ParsingContext<'_>,
+        node: &NodeProto,
+        wire: Wire,
+        bodies: Arc<Vec<Body>>,
+    ) -> Box<dyn InferenceOp> {
         let mut kept = node.clone();
         kept.doc_string.clear();
+        if !bodies.is_empty() {
+            kept.attribute.retain(|a| a.g.is_none());
+        }
         Box::new(Lowered {
             inputs: optional_inputs(node).take(node.input.len()).collect(),
             outputs: optional_outputs(node)
@@ -61,6 +82,7 @@ impl Lowered {
             node: Arc::new(kept),
             opset: ctx.onnx_operator_set_version,
             wire,
+            bodies,
         })
     }
 
@@ -74,14 +96,14 @@ impl Lowered {
             prefix,
             made: 0,
             outputs: self.node.output.len(),
+            bodies: &self.bodies,
         };
         let all = (self.wire)(&mut wirer)?;
         self.outputs
             .iter()
-            .map(|ix| {
-                all.get(*ix).copied().ok_or_else(|| {
-                    Refusal(format!("{}: its output {ix} is not offered", self.node.op_type)).into()
-                })
+            .map(|ix| match all.get(*ix) {
+                Some(outlet) => Ok(*outlet),
+                None => wirer.refuse(format!("its output {ix} is not offered")),
             })
             .collect()
     }
@@ -195,12 +217,15 @@ pub(crate) struct Wirer<'a> {
     model: &'a mut TypedModel,
     prefix: &'a str,
     made: usize,
+    bodies: &'a Arc<Vec<Body>>,
 }
 
 impl Wirer<'_> {
     /// A refusal that names the operator.
     pub(crate) fn refuse<T>(&self, why: impl fmt::Display) -> TractResult<T> {
-        Err(Refusal(format!("{}: {why}", self.node.op_type)).into())
+        let name: String = self.prefix.chars().take(80).collect();
+        let place = format!("node `{name}` ({})", self.node.op_type);
+        Err(Refusal { place, reason: why.to_string() }.into())
     }
 
     /// Input `ix` of ONNX's, if it is given.
@@ -214,6 +239,22 @@ impl Wirer<'_> {
             Some(input) => Ok(input),
             None => self.refuse(format!("its input {ix} is missing")),
         }
+    }
+
+    /// How many nodes it has wired.
+    pub(super) fn wired(&self) -> usize {
+        self.made
+    }
+
+    /// The graphs inside the node.
+    pub(super) fn bodies(&self) -> Arc<Vec<Body>> {
+        self.bodies.clone()
+    }
+
+    /// What the graphs inside the node read from around it, by its place among such names.
+    pub(super) fn captured(&self, place: usize) -> TractResult<OutletId> {
+        let own = self.places.iter().flatten().count();
+        self.given.get(own + place).copied().context("a name from around the node is missing")
     }
 
     /// All inputs that are given, in order.
@@ -432,12 +473,21 @@ impl Wirer<'_> {
             template: InferenceModel::default(),
         };
         let builder = ctx.framework.op_register.0.get(&node.op_type).context("tract lacks the operator")?;
-        let (op, _) = builder(&ctx, node)?;
+        let (mut op, _) = builder(&ctx, node)?;
+        // What tract checks of operands, it checks in its rules of inference and not where it wires.
+        let given = inputs.iter().map(|i| Ok(InferenceFact::from(self.model.outlet_fact(*i)?)));
+        let given = given.collect::<TractResult<TVec<_>>>()?;
+        let nothing = vec![InferenceFact::default(); op.nboutputs()?];
+        let (_, expected, _) = op.infer_facts(given.iter().collect(), nothing.iter().collect(), tvec!())?;
         let Some(expansion) = op.as_op().downcast_ref::<Box<dyn Expansion>>() else {
             return self.refuse("it cannot be wired into another operator");
         };
         let name = self.name();
-        expansion.wire(&name, self.model, inputs)
+        let made = expansion.wire(&name, self.model, inputs)?;
+        for (outlet, expected) in made.iter().zip(&expected) {
+            expected.unify(&InferenceFact::from(self.model.outlet_fact(*outlet)?))?;
+        }
+        Ok(made)
     }
 
     /// What tract makes of this very node: tract gives the outputs that are named, here they stand in ONNX's places.

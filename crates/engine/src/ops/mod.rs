@@ -5,6 +5,7 @@
 //! wiring, indices while running.
 
 mod attention;
+mod control;
 mod equal;
 mod gemm;
 mod kernel;
@@ -25,14 +26,15 @@ use std::sync::OnceLock;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
+use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
-pub(crate) use kernel::Kernel;
+pub(crate) use kernel::{Fault, Kernel};
 pub(crate) use lowered::Refusal;
-use lowered::{Lowered, Refusal as Refused, Wire};
+use lowered::{Lowered, Wire};
 
 /// The operators of ONNX's own domain that are made here, by name.
 const OWN: &[(&str, Wire)] = &[
@@ -112,6 +114,10 @@ pub(crate) fn register() -> OnnxOpRegister {
         register.insert(name, lower);
     }
     register.insert("Cast", lower_cast);
+    register.insert("ConstantOfShape", lower_zeros);
+    for (name, _) in CONTROL {
+        register.insert(name, lower_control);
+    }
     for name in BROADCAST_BY_AXIS {
         register.insert(name, lower_binary);
     }
@@ -131,6 +137,32 @@ fn lower_cast(
     }
 }
 
+/// ConstantOfShape, whose zeros are f32 where it does not say otherwise; tract's are f64 then.
+fn lower_zeros(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let mut node = node.clone();
+    if node.attribute.is_empty() {
+        let zero = TensorProto {
+            dims: vec![1],
+            data_type: DataType::Float as i32,
+            float_data: vec![0.0],
+            ..TensorProto::default()
+        };
+        node.attribute.push(AttributeProto {
+            name: "value".into(),
+            r#type: AttributeType::Tensor as i32,
+            t: Some(zero),
+            ..AttributeProto::default()
+        });
+    }
+    match stock().op_register.0.get(&node.op_type) {
+        Some(builder) => builder(ctx, &node),
+        None => lower(ctx, &node),
+    }
+}
+
 fn lower_binary(
     ctx: &ParsingContext<'_>,
     node: &NodeProto,
@@ -144,9 +176,30 @@ fn lower_binary(
     }
 }
 
+/// Operators with graphs inside.
+const CONTROL: &[(&str, Wire)] =
+    &[("If", control::branch), ("Loop", control::repeat), ("Scan", control::scan)];
+
+fn lower_control(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let untyped = |a: &AttributeProto| a.g.iter().any(|g| g.input.iter().any(|i| i.r#type.is_none()));
+    if node.op_type == "Scan"
+        && !node.attribute.iter().any(untyped)
+        && let Some(builder) = stock().op_register.0.get("Scan")
+    {
+        return builder(ctx, node);
+    }
+    match CONTROL.iter().find(|(name, _)| *name == node.op_type) {
+        Some((_, wire)) => control::lower(ctx, node, *wire),
+        None => lower(ctx, node),
+    }
+}
+
 /// Whether ONNX's operator of this name is made here.
 pub(crate) fn is_own(name: &str) -> bool {
-    OWN.iter().any(|(own, _)| *own == name)
+    OWN.iter().chain(CONTROL).any(|(own, _)| *own == name)
 }
 
 fn lower(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
@@ -159,6 +212,9 @@ fn lower(ctx: &ParsingContext<'_>, node: &NodeProto) -> TractResult<(Box<dyn Inf
     }
     match OWN.iter().find(|(name, _)| *name == node.op_type) {
         Some((_, wire)) => Ok((Lowered::of(ctx, node, *wire), vec![])),
-        None => Err(Refused(format!("{} is not offered", node.op_type)).into()),
+        None => {
+            let place = format!("node `{}` ({})", node.name, node.op_type);
+            Err(Refusal { place, reason: "it is not offered".into() }.into())
+        }
     }
 }

@@ -49,7 +49,7 @@ fn run_reverse_sequence(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor
     let (batch, time) = (k.int(0) as usize, k.int(1) as usize);
     let steps = strides(shape);
     if let Some(length) = lengths.iter().find(|l| !(0..=shape[time] as i64).contains(*l)) {
-        bail!("ReverseSequence: a length of {length} on an axis of {}", shape[time]);
+        bail!("a length of {length} on an axis of {}", shape[time]);
     }
     let places = Places::new(shape, &signed(&steps), 0).map(|place| {
         let (member, at) = (place / steps[batch] % shape[batch], place / steps[time] % shape[time]);

@@ -266,7 +266,7 @@ fn run_max_unpool(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     for (x, index) in inputs[0].as_bytes().chunks_exact(size).zip(i64s(&inputs[1])?) {
         let volume: usize = inner.iter().product();
         let Some(at) = usize::try_from(index).ok().filter(|at| *at < volume) else {
-            bail!("MaxUnpool: index {index} into {volume} elements");
+            bail!("index {index} into {volume} elements");
         };
         let place: usize =
             (0..to.len()).map(|axis| at / from_steps[axis] % inner[axis] * to_steps[axis]).sum();
@@ -320,7 +320,7 @@ fn run_roi_align(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let mut y = Vec::with_capacity(to.iter().product());
     for (roi, member) in rois.chunks_exact(4).zip(members) {
         let Some(member) = usize::try_from(member).ok().filter(|m| *m < shape[0]) else {
-            bail!("RoiAlign: batch index {member} of {}", shape[0]);
+            bail!("batch index {member} of {}", shape[0]);
         };
         let ends: Vec<f64> = roi.iter().map(|v| v * k.real(0) - offset).collect();
         let least = if half { f64::NEG_INFINITY } else { 1.0 };
@@ -329,7 +329,7 @@ fn run_roi_align(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
         let mut samples = [0; 2];
         for (samples, bin) in samples.iter_mut().zip(bins) {
             let wanted = if k.int(2) > 0 { k.int(2) as f64 } else { bin.ceil() };
-            ensure!(wanted <= MOST_SAMPLES, "RoiAlign: a region of {wanted} samples a bin");
+            ensure!(wanted <= MOST_SAMPLES, "a region of {wanted} samples a bin");
             *samples = wanted.max(0.0) as usize;
         }
         for channel in 0..channels {

@@ -1,6 +1,7 @@
 //! One node at a time through the whole engine: what it answers, and what it refuses to.
 
 mod attention;
+mod control;
 mod linear;
 mod math;
 mod moves;
@@ -94,6 +95,25 @@ impl Op {
     /// The next input, of i64 in one axis.
     pub(super) fn i64(self, values: &[f64]) -> Op {
         self.input(TensorType::I64, &[values.len() as u32], values)
+    }
+
+    /// An input of the graph that is none of the node's, for bodies to read.
+    pub(super) fn named(mut self, name: &str, ty: TensorType, dimensions: &[u32], values: &[f64]) -> Op {
+        let data = values.iter().flat_map(|v| bytes(ty, *v)).collect();
+        self.inputs.push((name.into(), Tensor { dimensions: dimensions.into(), ty, data }));
+        self
+    }
+
+    /// The same, called as the next input would be.
+    pub(super) fn outside(self, ty: TensorType, dimensions: &[u32], values: &[f64]) -> Op {
+        let name = format!("x{}", self.inputs.len());
+        self.named(&name, ty, dimensions, values)
+    }
+
+    /// A graph inside the node.
+    pub(super) fn body(self, name: &str, graph: GraphProto) -> Op {
+        let r#type = AttributeType::Graph as i32;
+        self.attribute(AttributeProto { name: name.into(), r#type, g: Some(graph), ..Default::default() })
     }
 
     /// An optional input that is not given.

@@ -70,6 +70,8 @@ fn the_past_comes_first_and_is_given_on() {
     assert_eq!(outputs[1], (vec![1, 1, 3, 1], vec![0.0, 1.0, 2.0]));
     assert_eq!(outputs[2], (vec![1, 1, 3, 1], vec![1.0, 2.0, 3.0]));
     op(0).refuses(&["past_value"]);
+    op(0).f32(&[1, 1, 1, 1], &[1.0]).refuses(&["different lengths"]);
+    op(0).f32(&[1, 2, 2, 1], &[1.0; 4]).refuses(&["a past of [1, 2, 2, 1]"]);
 }
 
 #[test]

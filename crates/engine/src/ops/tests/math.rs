@@ -81,6 +81,8 @@ fn floats_are_divided_and_not_multiplied() {
 fn vectors_multiply() {
     Op::new("MatMul").f32(&[3], &[1.0, 2.0, 3.0]).f32(&[3], &[4.0, 5.0, 6.0]).gives(&[], &[32.0]);
     Op::new("MatMul").f32(&[2], &[1.0, 2.0]).f32(&[3], &[4.0, 5.0, 6.0]).refuses(&["[2]", "[3]"]);
+    let error = Op::new("MatMul").f32(&[2], &[1.0; 2]).f32(&[3, 1], &[1.0; 3]).run().unwrap_err();
+    assert!(error.contains("cannot prepare"), "{error}");
     Op::new("MatMul").f32(&[], &[1.0]).f32(&[3], &[4.0, 5.0, 6.0]).refuses(&["scalar"]);
 }
 
