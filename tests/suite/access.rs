@@ -104,15 +104,15 @@ fn an_uploader_has_its_own_models_and_no_others() {
 #[test]
 fn an_uploader_holds_no_more_bytes_than_it_may() {
     on_every_runtime("bytes of an uploader", |replica| {
-        let args = InitArgs { max_bytes_per_uploader: Some(2_000), ..Default::default() };
+        let args = InitArgs { max_bytes_per_uploader: Some(200_000), ..Default::default() };
         let service = Service::deploy(replica, Some(args));
         let uploader = service.grant(stranger(), Role::Uploader);
         let spec = |bytes| ic_nn_types::UploadSpec {
             bytes,
             ..ic_nn_tests::service::spec("m", &onnx::echo(element::FLOAT, &[Dim::Is(1)]))
         };
-        uploader.upload_begin(&spec(1_500)).expect("within its bytes");
-        refused(uploader.upload_begin(&spec(600)), ErrorCode::TooLarge, &["max_bytes_per_uploader"]);
+        uploader.upload_begin(&spec(131_072)).expect("within its bytes");
+        refused(uploader.upload_begin(&spec(65_537)), ErrorCode::TooLarge, &["max_bytes_per_uploader"]);
         service.controller().upload_begin(&spec(600)).expect("controllers are not bound by it");
     });
 }

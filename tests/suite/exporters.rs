@@ -18,9 +18,7 @@ const TOLERANCE: f64 = 1e-4;
 
 /// Models that are refused, and what the refusal names. Each is here for an operator that is not served yet.
 const REFUSED: &[(&str, &str)] = &[
-    ("pytorch/bag-torchscript", "unsupported operators: Loop"),
-    ("pytorch/bag-dynamo", "unsupported operators: ConcatFromSequence, Loop, SequenceEmpty, SequenceInsert"),
-    ("keras/gru-rolled", "unsupported operators: Loop"),
+    ("pytorch/bag-dynamo", "unsupported operators: ConcatFromSequence, SequenceEmpty, SequenceInsert"),
     ("sklearn/zipmap", "ai.onnx.ml.ZipMap (makes maps of tensors; convert with zipmap=False)"),
 ];
 

@@ -34,7 +34,7 @@ fn each_fault_is_named() {
         let right = |t: Tensor| ("right".to_owned(), t);
         check(&service, "sub", vec![], ErrorCode::NotFound, &["sub"]);
         check(&service, "add:2", vec![], ErrorCode::NotFound, &["add", "2"]);
-        check(&service, "add@", vec![], invalid, &["'@'"]);
+        check(&service, "add@", vec![], invalid, &["label is empty"]);
         check(&service, "add", vec![left()], invalid, &["right", "missing", "FP32 [batch, 3]"]);
         check(&service, "add", vec![left(), left()], invalid, &["left", "twice"]);
         check(

@@ -105,7 +105,7 @@ fn the_least_integer_by_minus_one_is_an_error() {
 /// No other runtime lets a test take the subnet's memory away.
 #[test]
 fn where_the_subnet_grants_no_memory_an_upload_is_refused() {
-    let host = Host::builder().schedule("2025-10").stable_limit(26 << 20).build().expect("a host");
+    let host = Host::builder().schedule("2025-10").stable_limit(60 << 20).build().expect("a host");
     let service = Service::deploy(&host, None);
     let caller = service.controller();
     service.upload("m", &onnx::add()).expect("there is room");

@@ -65,7 +65,7 @@ fn handles_are_shared_while_loaded_and_never_reused() {
         assert!(second > first);
         refused(caller.load_by_name("n"), ErrorCode::NotFound, &["n"]);
         service.delete("m").expect("it goes");
-        refused(caller.unload(second), ErrorCode::NotFound, &[]);
+        refused(caller.unload(second), ErrorCode::InvalidArgument, &["deleted"]);
         assert_eq!(caller.server_metadata().expect("metadata").name, "ic-nn");
     });
 }

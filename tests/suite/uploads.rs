@@ -126,7 +126,7 @@ fn a_chunk_of_the_largest_size_fits_a_message() {
         let service = Service::deploy(replica, None);
         let caller = service.controller();
         let bytes = vec![5u8; MAX_CHUNK_BYTES as usize + 1];
-        let spec = service::spec("m", &bytes);
+        let spec = UploadSpec { chunk_bytes: Some(MAX_CHUNK_BYTES), ..service::spec("m", &bytes) };
         let upload = caller.upload_begin(&spec).expect("it begins").upload;
         let data = bytes[..MAX_CHUNK_BYTES as usize].to_vec();
         let status = caller.upload_chunk(&ChunkRequest { upload, index: 0, data }).expect("it fits");

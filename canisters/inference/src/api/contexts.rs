@@ -113,6 +113,14 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
     let spender = Spender::check()?;
     let (context, mut inputs, options) = arguments?;
     let (_, version) = mine(context, spender.caller())?;
+    let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
+    for (name, _) in &mut inputs {
+        // A decimal index means the input that has it, also beside one that was set by name.
+        let index = name.parse().ok().filter(|_| facts.inputs.iter().all(|i| i.name != *name));
+        if let Some(input) = index.and_then(|ix: usize| facts.inputs.get(ix)) {
+            name.clone_from(&input.name);
+        }
+    }
     // What was set stays set; what comes with the call counts for the call.
     HELD.with_borrow(|held| {
         for (name, input) in held.get(&context).iter().flat_map(|h| &h.inputs) {
