@@ -191,6 +191,15 @@ impl Graph {
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
     pub fn trial(&mut self, limits: &Limits) -> Trial {
         let zeros = self.description.inputs.iter().map(|i| (i.name.clone(), i.zeros()));
+        if !self.bound.is_empty() {
+            // A step of 0, a shape of no axes: zeros say nothing about such a graph, and tract panics on some of them.
+            let names = self
+                .bound
+                .iter()
+                .filter_map(|ix| Some(format!("`{}`", self.description.inputs.get(*ix)?.name)));
+            let names = names.collect::<Vec<_>>().join(", ");
+            return Trial::Refused(format!("it is planned for values of {names}, of which zeros are none"));
+        }
         let inputs = match self.arrange(zeros.collect(), limits) {
             Ok(inputs) => inputs,
             Err(e) => return Trial::Refused(e.to_string()),

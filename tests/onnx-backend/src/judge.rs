@@ -33,7 +33,16 @@ pub enum Outcome {
     Wrong(String),
 }
 
+/// Cases whose expected values are off by what f32 rounded away, and by how much: where the inverse transform is 0 the
+/// package expects 1.9e-7, over its own tolerance of 1e-7. An engine that computes in f64 answers 0.
+const NOISY: [(&str, f64); 2] = [("test_dft_inverse", 1e-6), ("test_dft_inverse_opset19", 1e-6)];
+
 impl Case {
+    /// What is added to the case's own tolerance for the noise in its expected values.
+    fn noise(&self) -> f64 {
+        NOISY.iter().find(|(name, _)| *name == self.name).map_or(0.0, |(_, noise)| *noise)
+    }
+
     /// Runs the case and judges it. `run` loads a model and infers once.
     pub fn judge(
         &self,
@@ -63,7 +72,7 @@ impl Case {
                 ));
             }
             for ((name, came), (_, expected)) in came.iter().zip(&set.outputs) {
-                if let Err(why) = compare(came, expected, self.rtol, self.atol) {
+                if let Err(why) = compare(came, expected, self.rtol, self.atol.max(self.noise())) {
                     return Outcome::Wrong(format!("output `{name}`: {why}"));
                 }
             }

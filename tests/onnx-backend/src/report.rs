@@ -69,6 +69,29 @@ impl Report {
         lines
     }
 
+    /// Holds a run of some of the cases elsewhere to the committed list of passes: just those of them that stand there pass,
+    /// and the others are refused.
+    ///
+    /// # Panics
+    /// Where that is not so.
+    pub fn hold_to_passes(&self) {
+        let committed = fs::read_to_string(repository().join(PASSES)).unwrap_or_default();
+        let passes = listed(&committed);
+        let mut faults = String::new();
+        for Result { case, outcome } in &self.results {
+            let should = passes.contains(&(case.kind.as_str(), case.name.as_str()));
+            match outcome {
+                Outcome::Passed if should => {}
+                Outcome::Refused(_) if !should => {}
+                outcome => {
+                    let should = if should { "passes natively" } else { "is refused natively" };
+                    _ = writeln!(faults, "{} {should}: {outcome:?}", case.path());
+                }
+            }
+        }
+        assert!(faults.is_empty(), "cases that are not what they are natively:\n{faults}");
+    }
+
     /// Holds the run to what is committed, or writes that anew where `IC_NN_WRITE_CONFORMANCE` is set.
     ///
     /// # Panics
@@ -118,9 +141,11 @@ impl Report {
         let mut text = String::from(
             "# ONNX conformance\n\n\
              The backend cases of PyPI's `onnx` package (pinned in `scripts/models/requirements.txt`), each run through the engine\n\
-             and held to the package's own tolerances; integers have to be equal. A case passes, or its model is refused when it is\n\
+             and held to the package's own tolerances; integers have to be equal. Two cases are held to 1e-6 instead of 1e-7,\n\
+             `test_dft_inverse` and its twin of operator set 19: where the exact answer is 0 they expect 1.9e-7. A case passes, or its model is refused when it is\n\
              loaded, saying why. No case is answered wrongly, fails after loading, or panics: `crates/engine/tests/onnx_backend.rs`\n\
-             holds that, holds every pass (`tests/onnx-backend/passes.txt`), and writes this file:\n\n\
+             holds that, holds every pass (`tests/onnx-backend/passes.txt`), and writes this file; `tests/backend` holds the canister to\n\
+             the same, by Candid, on every runtime:\n\n\
              ```\n\
              scripts/onnx-backend/run                                                # exports the cases to target/onnx-backend\n\
              IC_NN_WRITE_CONFORMANCE=1 cargo test -p ic-nn-engine --test onnx_backend\n\

@@ -62,7 +62,7 @@ fn mult_dim_of_1_3_3_1_is_0_to_8() {
         ..reduce("Identity", [1, 3, 3, 1])
     };
     let expected: Vec<f32> = (0..9).map(|i| i as f32).collect();
-    run("mult_dim", model, [1, 3, 3, 1], |y| assert_eq!(y, [expected.clone()]));
+    run("mult_dim", model, [1, 3, 3, 1], |y| assert_eq!(y, std::slice::from_ref(&expected)));
 }
 
 /// x[h][w] is 4h + w: the sum over h is 24 + 4w, its mean 6 + w.

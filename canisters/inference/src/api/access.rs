@@ -81,10 +81,11 @@ pub(super) async fn set_caller_quota(arguments: Arg<(Principal, Option<u64>)>) -
     let (principal, quota) = arguments?;
     contained::room(0).await?;
     let set = state::store(|s| {
-        Ok(match quota {
+        match quota {
             Some(_) => s.set_quota(principal, quota, ic_cdk::api::time())?,
             None => s.clear_quota(principal)?,
-        })
+        }
+        Ok(())
     });
     audit::of(admin.caller(), "set_caller_quota", &format!("{principal} {quota:?}"), set)
 }

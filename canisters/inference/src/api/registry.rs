@@ -186,10 +186,11 @@ fn set_retired(model: Arg<String>, method: &str, retired: bool) -> Result<(), Er
     }
     let version = owned(&uploader, &model)?;
     let done = state::store(|s| {
-        Ok(match retired {
+        match retired {
             true => s.retire(&version.name, version.version)?,
             false => s.restore(&version.name, version.version)?,
-        })
+        }
+        Ok(())
     });
     audit::of(uploader.caller(), method, &format!("{}:{}", version.name, version.version), done)
 }

@@ -383,13 +383,10 @@ pub(super) fn softmax(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     Ok(tvec![w.binary(Div, y, sum)?])
 }
 
-/// DFT, in f64: of sums that cancel, f32 leaves no digit. Inverted as it came.
+/// DFT, in f64: of sums that cancel, f32 leaves no digit.
 pub(super) fn dft(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let mut given = w.given();
     let x = w.need(0)?;
-    if w.int("inverse", 0) != 0 {
-        return w.stock(w.node, &given);
-    }
     let dt = w.dt(x)?;
     given[0] = w.cast(x, DatumType::F64)?;
     let y = w.stock(w.node, &given)?;
