@@ -105,7 +105,7 @@ pub(super) fn attention(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     }
     let scale = if w.has("scale") { f64::from(w.real("scale", 1.0)) } else { 1.0 / (depth as f64).sqrt() };
     let mut ints = vec![
-        w.int("is_causal", 0),
+        i64::from(w.int("is_causal", 0) == 1),
         windows[0],
         windows[1],
         mode,

@@ -470,7 +470,7 @@ impl Wirer<'_> {
             model: &proto,
             parent_graphs: vec![],
             model_dir: None,
-            template: InferenceModel::default(),
+            template: InferenceModel { symbols: self.model.symbols.clone(), ..InferenceModel::default() },
         };
         let builder = ctx.framework.op_register.0.get(&node.op_type).context("tract lacks the operator")?;
         let (mut op, _) = builder(&ctx, node)?;

@@ -3,7 +3,7 @@
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::tract_core::ops::binary::BinMiniOp;
 use tract_onnx::tract_core::ops::logic::CompGT;
-use tract_onnx::tract_core::ops::math::{Add, Div, Max, Min, Mul, Sub, exp};
+use tract_onnx::tract_core::ops::math::{Add, Div, Max, Min, Mul, Sub, exp, ln};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, sigmoid};
 use tract_onnx::tract_hir::internal::*;
 
@@ -159,6 +159,14 @@ pub(super) fn prelu(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let scaled = w.binary(Mul, x, slope)?;
     let positive = w.binary(CompGT, x, zero)?;
     Ok(tvec![w.choose(positive, x, scaled)?])
+}
+
+/// BatchNormalization by the statistics that it is given; tract takes those of a batch for them too.
+pub(super) fn batch_normalization(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    if w.int("training_mode", 0) != 0 {
+        return w.refuse("training_mode takes the statistics of a batch; export the model for inference");
+    }
+    w.stock_itself()
 }
 
 /// Dropout, which drops nothing here.
@@ -381,6 +389,26 @@ pub(super) fn softmax(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let sum = w.op(Reduce::new(axes, Reducer::Sum), &[single])?;
     let sum = w.cast(sum, dt)?;
     Ok(tvec![w.binary(Div, y, sum)?])
+}
+
+/// LogSoftmax: the largest taken off before it is raised, so that no difference of a row is lost.
+pub(super) fn log_softmax(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let x = w.need(0)?;
+    let (dt, shape) = (w.dt(x)?, w.shape(x)?);
+    if !dt.is_float() {
+        return w.refuse(format!("{dt:?}; floats are expected"));
+    }
+    let first = w.axis(w.int("axis", if w.opset < 13 { 1 } else { -1 }), shape.len())?;
+    let last = if w.opset < 13 { shape.len() } else { first + 1 };
+    let axes: TVec<usize> = (first..last).collect();
+    let x = single(w, x)?;
+    let largest = w.op(Reduce::new(axes.clone(), Reducer::Max), &[x])?;
+    let x = w.binary(Sub, x, largest)?;
+    let raised = w.each(exp(), x)?;
+    let sum = w.op(Reduce::new(axes, Reducer::Sum), &[raised])?;
+    let sum = w.each(ln(), sum)?;
+    let y = w.binary(Sub, x, sum)?;
+    Ok(tvec![w.cast(y, dt)?])
 }
 
 /// DFT, in f64: of sums that cancel, f32 leaves no digit.

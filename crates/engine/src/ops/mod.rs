@@ -41,6 +41,7 @@ const OWN: &[(&str, Wire)] = &[
     ("AffineGrid", spatial::affine_grid),
     ("Attention", attention::attention),
     ("AveragePool", spatial::pool),
+    ("BatchNormalization", math::batch_normalization),
     ("BitCast", math::bit_cast),
     ("BitShift", math::bit_shift),
     ("CausalConvWithState", linear::causal_conv),
@@ -49,6 +50,7 @@ const OWN: &[(&str, Wire)] = &[
     ("Col2Im", spatial::col2im),
     ("Compress", moves::compress),
     ("Conv", math::half_in_single),
+    ("ConvTranspose", spatial::conv_transpose),
     ("CumProd", math::cum_prod),
     ("DFT", math::dft),
     ("DeformConv", spatial::deform_conv),
@@ -64,11 +66,12 @@ const OWN: &[(&str, Wire)] = &[
     ("LSTM", recurrent::recurrent),
     ("LayerNormalization", math::normalize),
     ("LinearAttention", linear::linear_attention),
-    ("LogSoftmax", math::half_in_single),
+    ("LogSoftmax", math::log_softmax),
     ("LpPool", spatial::lp_pool),
     ("MatMul", math::matmul),
     ("MaxPool", spatial::pool),
     ("MaxUnpool", spatial::max_unpool),
+    ("NonMaxSuppression", moves::non_max_suppression),
     ("OneHot", moves::one_hot),
     ("OptionalGetElement", moves::get_element),
     ("OptionalHasElement", moves::has_element),
@@ -78,10 +81,12 @@ const OWN: &[(&str, Wire)] = &[
     ("QuantizeLinear", quant::quantize),
     ("RMSNormalization", math::normalize),
     ("RNN", recurrent::recurrent),
+    ("Range", moves::range),
     ("ReduceMax", reduce::extreme),
     ("ReduceMin", reduce::extreme),
     ("ReverseSequence", moves::reverse_sequence),
     ("RoiAlign", spatial::roi_align),
+    ("ScatterND", moves::by_coordinates),
     ("Softmax", math::softmax),
     ("SpaceToDepth", moves::space_to_depth),
     ("SwiGLU", math::swiglu),
@@ -185,6 +190,12 @@ fn lower_control(
     node: &NodeProto,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
     let untyped = |a: &AttributeProto| a.g.iter().any(|g| g.input.iter().any(|i| i.r#type.is_none()));
+    if node.op_type == "Scan" && ctx.onnx_operator_set_version < 9 {
+        let place = format!("node `{}` (Scan)", node.name);
+        return Err(
+            Refusal { place, reason: "that of operator set 8; export it with a later one".into() }.into()
+        );
+    }
     if node.op_type == "Scan"
         && !node.attribute.iter().any(untyped)
         && let Some(builder) = stock().op_register.0.get("Scan")

@@ -1,6 +1,8 @@
 //! Operators that move elements and compute nothing.
 
-use tract_onnx::tract_core::ops::array::Gather;
+use tract_onnx::tract_core::ops::array::{Gather, Range};
+use tract_onnx::tract_core::ops::logic::CompLT;
+use tract_onnx::tract_core::ops::math::Add;
 use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Kernel, Places, i64s, picked, strides, volume};
@@ -8,6 +10,26 @@ use super::lowered::Wirer;
 
 fn signed(steps: &[usize]) -> Vec<isize> {
     steps.iter().map(|s| *s as isize).collect()
+}
+
+/// Range. Where the delta is known to be negative tract's rules count with a `usize`, which on wasm has 32 bits, and come to
+/// another length than its operator: so the operator is wired without them.
+pub(super) fn range(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let delta = w.fact(w.need(2)?)?.konst;
+    let Some(delta) = delta.filter(|d| !d.datum_type().is_tdim() && d.len() == 1) else {
+        return w.stock_itself();
+    };
+    let delta = delta.cast_to_scalar::<f64>()?;
+    if delta == 0.0 {
+        return w.refuse("a delta of 0");
+    }
+    let given = w.given();
+    let known = given.iter().all(|x| w.fact(*x).is_ok_and(|f| f.konst.is_some() && !f.datum_type.is_tdim()));
+    if delta > 0.0 || !known {
+        return w.stock_itself();
+    }
+    // The length follows from the constants; what stands here is not looked at then.
+    w.all(Range::new(0.to_dim()), &given)
 }
 
 /// SpaceToDepth, in either mode.
@@ -140,12 +162,54 @@ pub(super) fn pad(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
         }
         return Ok(tvec![window(w, x, &begins, &lengths, true)?]);
     }
+    if w.text("mode", "constant") != "constant" && w.input(2).is_some() {
+        // tract pads with a value that is there, whatever the mode.
+        let mut node = w.node.clone();
+        if let Some(name) = node.input.get_mut(2) {
+            name.clear();
+        }
+        given.remove(2);
+        return w.stock(&node, &given);
+    }
     if let Some(value) = w.input(2)
         && w.fact(value)?.rank() > 0
     {
         let scalar = w.reshape(value, &[])?;
         given.iter_mut().filter(|i| **i == value).for_each(|i| *i = scalar);
     }
+    w.stock(w.node, &given)
+}
+
+/// NonMaxSuppression, which selects nothing where it may select none; tract selects all then.
+pub(super) fn non_max_suppression(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let most = match w.input(2) {
+        Some(most) => w.integers(most, "max_output_boxes_per_class")?.first().copied().unwrap_or(0),
+        None => 0,
+    };
+    if most > 0 {
+        return w.stock_itself();
+    }
+    Ok(tvec![w.konst(Tensor::zero::<i64>(&[0, 3])?)?])
+}
+
+/// GatherND, ScatterND: tract counts no index from the end.
+pub(super) fn by_coordinates(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let (data, indices) = (w.need(0)?, w.need(1)?);
+    let (shape, coordinates) = (w.shape(data)?, w.shape(indices)?);
+    let first = usize::try_from(w.int("batch_dims", 0)).unwrap_or(usize::MAX);
+    let depth = coordinates.last().copied().unwrap_or(0);
+    let lengths = first.checked_add(depth).and_then(|end| shape.get(first..end));
+    let Some(lengths) = lengths.filter(|_| depth > 0) else {
+        return w.refuse(format!("coordinates {coordinates:?} into {shape:?} behind {first} axes"));
+    };
+    let lengths: Vec<i64> = lengths.iter().map(|d| *d as i64).collect();
+    let mut given = w.given();
+    let indices = w.cast(indices, DatumType::I64)?;
+    let lengths = w.konst(tensor1(&lengths))?;
+    let counted = w.binary(Add, indices, lengths)?;
+    let zero = w.scalar(0.0, DatumType::I64)?;
+    let negative = w.binary(CompLT, indices, zero)?;
+    given[1] = w.choose(negative, counted, indices)?;
     w.stock(w.node, &given)
 }
 

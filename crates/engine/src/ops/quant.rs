@@ -158,6 +158,9 @@ pub(super) fn matmul(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     for ix in [1, 4, 6] {
         let scale = w.need(ix)?;
         let Some(place) = given.get_mut(ix) else { return w.refuse("all eight inputs are expected") };
+        if w.fact(scale)?.konst.is_some_and(|scale| f32s(&scale).is_ok_and(|s| s.iter().any(|s| *s <= 0.0))) {
+            return w.refuse("a scale that is not positive");
+        }
         *place = w.cast(scale, DatumType::F32)?;
     }
     w.stock(w.node, &given)

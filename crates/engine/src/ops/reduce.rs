@@ -29,7 +29,7 @@ pub(super) fn extreme(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let scratch = 8 * shape.iter().product::<usize>();
     let kernel = Kernel::new("extreme", tvec![dt.fact(&kept)], run).ints(ints).scratch(scratch);
     let mut y = w.kernel(kernel, &[x])?[0];
-    if w.int("keepdims", 1) == 0 {
+    if w.int("keepdims", 1) != 1 {
         let left: Vec<usize> = shape.iter().zip(&axes).filter(|(_, a)| !**a).map(|(d, _)| *d).collect();
         y = w.reshape(y, &left)?;
     }

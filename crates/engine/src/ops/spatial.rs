@@ -36,13 +36,65 @@ fn text(name: &str, value: &str) -> AttributeProto {
     }
 }
 
-/// AveragePool, MaxPool and the global ones. tract reads axes that a tensor of too low a rank has not.
-pub(super) fn pool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+/// Refuses a kernel that does not fit its tensor. tract reads axes that a tensor of too low a rank has not.
+fn hold_pool(w: &Wirer<'_>) -> TractResult<()> {
     let rank = w.fact(w.need(0)?)?.rank();
     let axes = w.ints("kernel_shape").len();
     let global = w.node.op_type.starts_with("Global");
     if rank < 3 || (!global && rank != axes + 2) {
         return w.refuse(format!("a kernel of {axes} axes on a tensor of rank {rank}"));
+    }
+    if !global && matches!(w.text("auto_pad", "NOTSET").as_str(), "NOTSET" | "VALID") {
+        // Where a kernel reaches beyond its tensor there is nothing to give, and tract gives something.
+        let x = w.need(0)?;
+        let lengths: Vec<Option<usize>> = w
+            .fact(x)?
+            .shape
+            .iter()
+            .skip(2)
+            .map(|d| d.to_i64().ok().and_then(|d| usize::try_from(d).ok()))
+            .collect();
+        let (kernel, dilations) = (positive(w, "kernel_shape", axes)?, positive(w, "dilations", axes)?);
+        let pads = per_axis(w, "pads", 2 * axes, 0)?;
+        for (axis, length) in lengths.into_iter().enumerate() {
+            let reach = dilations[axis].saturating_mul(kernel[axis] - 1) + 1;
+            if length.is_some_and(|length| length + pads[axis] + pads[axes + axis] < reach) {
+                return w.refuse(format!("a kernel that reaches over {reach} of {length:?} on axis {axis}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// AveragePool, MaxPool and the global ones.
+pub(super) fn pool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    hold_pool(w)?;
+    w.stock_itself()
+}
+
+/// ConvTranspose. An output shape that leaves away some of what the kernel fills is ONNX's to pad; tract pads otherwise.
+pub(super) fn conv_transpose(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let output = w.ints("output_shape");
+    if !output.is_empty() {
+        let (xs, ws) = (w.shape(w.need(0)?)?, w.shape(w.need(1)?)?);
+        let axes = output.len();
+        if xs.len() != axes + 2 || ws.len() != axes + 2 {
+            return w.refuse(format!("output_shape {output:?} of X {xs:?} and W {ws:?}"));
+        }
+        if w.ints("pads").iter().any(|p| *p != 0) {
+            return w.refuse("output_shape beside pads");
+        }
+        let padding = w.ints("output_padding");
+        let (steps, dilations) = (positive(w, "strides", axes)?, positive(w, "dilations", axes)?);
+        for axis in 0..axes {
+            let filled = steps[axis] as i128 * (xs[axis + 2] as i128 - 1)
+                + dilations[axis] as i128 * (ws[axis + 2] as i128 - 1)
+                + 1
+                + i128::from(padding.get(axis).copied().unwrap_or(0));
+            if i128::from(output[axis]) < filled {
+                return w.refuse(format!("output_shape {output:?} where {filled} are filled on axis {axis}"));
+            }
+        }
     }
     w.stock_itself()
 }
@@ -58,6 +110,7 @@ pub(super) fn lp_pool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     else {
         return w.refuse(format!("p {p}, kernel_shape {kernel:?} of {dt:?} of rank {rank}"));
     };
+    hold_pool(w)?;
     let single = w.cast(x, if dt == DatumType::F16 { DatumType::F32 } else { dt })?;
     let y = w.each(abs(), single)?;
     let y = w.by(Pow, y, p as f64)?;

@@ -97,10 +97,29 @@ fn products_accumulate_along_an_axis() {
 }
 
 #[test]
+fn large_numbers_keep_their_logarithms() {
+    let x = [0.0, 1.0, 1e4, 1e4 + 1.0];
+    Op::new("LogSoftmax").int("axis", 0).f32(&[2, 2], &x).gives(&[2, 2], &[-1e4, -1e4, 0.0, 0.0]);
+    let rest = (1.0 + 1f64.exp()).ln();
+    Op::new("LogSoftmax").f32(&[2, 2], &x).gives(&[2, 2], &[-rest, 1.0 - rest, -rest, 1.0 - rest]);
+}
+
+#[test]
 fn determinants() {
     let x = [0.0, 2.0, 3.0, 4.0, 1.0, 2.0, 2.0, 4.0];
     Op::new("Det").f32(&[2, 2, 2], &x).gives(&[2], &[-6.0, 0.0]);
     Op::new("Det").f32(&[2, 3], &[0.0; 6]).refuses(&["square"]);
+}
+
+#[test]
+fn batches_are_normalised_by_given_statistics() {
+    let op = |training: i64| {
+        let op = Op::new("BatchNormalization").int("training_mode", training).real("epsilon", 0.0);
+        let op = op.f32(&[1, 2, 2], &[1.0, 3.0, 4.0, 8.0]).f32(&[2], &[1.0, 2.0]).f32(&[2], &[0.0, 1.0]);
+        op.f32(&[2], &[1.0, 4.0]).f32(&[2], &[4.0, 16.0])
+    };
+    op(0).gives(&[1, 2, 2], &[0.0, 1.0, 1.0, 3.0]);
+    op(1).refuses(&["training_mode"]);
 }
 
 #[test]

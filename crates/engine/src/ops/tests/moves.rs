@@ -53,6 +53,40 @@ fn pads_wrap_and_take_a_value_in_one_axis() {
 }
 
 #[test]
+fn edges_are_padded_whatever_the_value() {
+    let op = |mode: &str| {
+        Op::new("Pad").text("mode", mode).f32(&[3], &[1.0, 2.0, 3.0]).i64(&[2.0, 0.0]).f32(&[], &[9.0])
+    };
+    op("constant").gives(&[5], &[9.0, 9.0, 1.0, 2.0, 3.0]);
+    op("edge").gives(&[5], &[1.0, 1.0, 1.0, 2.0, 3.0]);
+    op("reflect").gives(&[5], &[3.0, 2.0, 1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn none_are_selected_where_none_may_be() {
+    let op = |most: f64| {
+        Op::new("NonMaxSuppression")
+            .f32(&[1, 1, 4], &[0.0, 0.0, 1.0, 1.0])
+            .f32(&[1, 1, 1], &[0.9])
+            .i64(&[most])
+            .f32(&[1], &[0.5])
+            .f32(&[1], &[0.0])
+            .output(I64)
+    };
+    op(1.0).gives(&[1, 3], &[0.0, 0.0, 0.0]);
+    op(0.0).gives(&[0, 3], &[]);
+}
+
+#[test]
+fn coordinates_are_counted_from_the_end() {
+    let op = |at: f64| {
+        Op::new("ScatterND").f32(&[3], &[1.0, 2.0, 3.0]).input(I64, &[1, 1], &[at]).f32(&[1], &[9.0])
+    };
+    op(-1.0).gives(&[3], &[1.0, 2.0, 9.0]);
+    assert!(op(-4.0).run().unwrap_err().contains("index -1 into an axis of 3"));
+}
+
+#[test]
 fn classes_out_of_range_are_hot_nowhere() {
     let op = |depth: f64| {
         Op::new("OneHot").i64(&[0.0, -1.0, 5.0]).input(I64, &[], &[depth]).f32(&[2], &[2.0, 9.0])

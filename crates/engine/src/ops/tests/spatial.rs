@@ -17,6 +17,24 @@ fn powers_are_pooled() {
 }
 
 #[test]
+fn kernels_that_reach_beyond_are_refused() {
+    let op = |k: i64| {
+        Op::new("MaxPool")
+            .ints("kernel_shape", &[k])
+            .ints("dilations", &[2])
+            .f32(&[1, 1, 4], &[1.0, 2.0, 3.0, 4.0])
+    };
+    op(2).gives(&[1, 1, 2], &[3.0, 4.0]);
+    op(3).refuses(&["reaches over 5"]);
+    let op = |shape: i64| {
+        let op = Op::new("ConvTranspose").ints("strides", &[2]).ints("output_shape", &[shape]);
+        op.f32(&[1, 1, 2], &[1.0, 2.0]).f32(&[1, 1, 1], &[3.0])
+    };
+    op(4).gives(&[1, 1, 4], &[3.0, 0.0, 6.0, 0.0]);
+    op(2).refuses(&["output_shape"]);
+}
+
+#[test]
 fn what_was_pooled_goes_back() {
     let op = |indices: &[f64]| {
         Op::new("MaxUnpool")
