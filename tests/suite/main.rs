@@ -14,6 +14,7 @@ mod mobilenet;
 mod mutation;
 mod proxy;
 mod queries;
+mod random;
 mod registry;
 mod registry_api;
 mod server_api;

@@ -45,6 +45,7 @@ fn capabilities_are_told_before_anything_is_deployed() {
             assert!(told.operators.iter().any(|o| o == operator), "{operator} is missing");
         }
         assert!(!told.operators.iter().any(|o| o == "RandomNormal"), "what is refused is not offered");
+        assert_eq!((told.costs.nodes, told.costs.cycles_per_update), (13, 5_000_000));
         let limits = &told.limits;
         assert_eq!((limits.update_instructions, limits.query_instructions), (40_000_000_000, 5_000_000_000));
         assert!(limits.max_tensor_bytes > 2_000_000 && limits.max_tensor_bytes < 2_097_152, "{limits:?}");

@@ -31,7 +31,7 @@ pub use registry::{
     DeleteRequest, IndexEntry, ListPage, ListRequest, ModelState, ModelSummary, Provenance, VersionPolicy,
 };
 pub use server::{
-    Capabilities, EncodingSupport, HttpRequest, HttpResponse, InitArgs, Limits, ModelMetadata,
+    Capabilities, CostSchedule, EncodingSupport, HttpRequest, HttpResponse, InitArgs, Limits, ModelMetadata,
     ModelStatistics, ServerMetadata, TargetSupport,
 };
 pub use tensor::{NamedTensor, Tensor, TensorType};

@@ -112,6 +112,48 @@ pub struct Capabilities {
     pub policy: AccessPolicy,
     /// What a canister that is not listed pays for an update that infers.
     pub price: Price,
+    /// What the Internet Computer charges the canister for.
+    pub costs: CostSchedule,
+}
+
+/// The Internet Computer's fees in cycles, on a subnet of `nodes`; on n of them n/`nodes` of it. 1 T cycles is 1 XDR.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct CostSchedule {
+    /// The month whose fees these are.
+    pub name: String,
+    /// Nodes of the subnet.
+    pub nodes: u32,
+    /// For each instruction of an update.
+    pub cycles_per_instruction: u64,
+    /// For executing an update, on top of its instructions.
+    pub cycles_per_update: u64,
+    /// For a message from a user.
+    pub cycles_per_ingress_message: u64,
+    /// For each of its bytes.
+    pub cycles_per_ingress_byte: u64,
+    /// For a message from a canister.
+    pub cycles_per_call: u64,
+    /// For each of its bytes.
+    pub cycles_per_call_byte: u64,
+    /// For each GiB of memory and second.
+    pub cycles_per_gib_second: u64,
+}
+
+impl CostSchedule {
+    /// The fees of October 2025 on 13 nodes (`docs/costs.md`).
+    pub fn of_2025_10() -> Self {
+        CostSchedule {
+            name: "2025-10".into(),
+            nodes: 13,
+            cycles_per_instruction: 1,
+            cycles_per_update: 5_000_000,
+            cycles_per_ingress_message: 1_200_000,
+            cycles_per_ingress_byte: 2_000,
+            cycles_per_call: 260_000,
+            cycles_per_call_byte: 1_000,
+            cycles_per_gib_second: 127_000,
+        }
+    }
 }
 
 /// An encoding and what of it is served.

@@ -4,8 +4,8 @@ use ic_cdk::query;
 use ic_nn_engine::encoding;
 use ic_nn_store::Version;
 use ic_nn_types::{
-    Capabilities, Error, ExecutionTarget, Limits, MAX_CHUNK_BYTES, ModelMetadata, ModelStatistics,
-    ServerMetadata, TargetSupport,
+    Capabilities, CostSchedule, Error, ExecutionTarget, Limits, MAX_CHUNK_BYTES, ModelMetadata,
+    ModelStatistics, ServerMetadata, TargetSupport,
 };
 
 use super::inference::{QUERY_INSTRUCTIONS, UPDATE_INSTRUCTIONS};
@@ -130,6 +130,7 @@ pub(super) fn capabilities() -> Capabilities {
         limits: limits(),
         policy: state::store(|s| s.policy()),
         price: state::store(|s| s.price()),
+        costs: CostSchedule::of_2025_10(),
     }
 }
 

@@ -92,6 +92,17 @@ pub fn capabilities(args: &ShowArgs, progress: Progress) -> Result<(), Failure> 
             "targets": targets,
             "operators": c.operators,
             "limits": limits_json(&c.limits),
+            "costs": {
+                "schedule": c.costs.name,
+                "nodes": c.costs.nodes,
+                "cycles_per_instruction": c.costs.cycles_per_instruction,
+                "cycles_per_update": c.costs.cycles_per_update,
+                "cycles_per_ingress_message": c.costs.cycles_per_ingress_message,
+                "cycles_per_ingress_byte": c.costs.cycles_per_ingress_byte,
+                "cycles_per_call": c.costs.cycles_per_call,
+                "cycles_per_call_byte": c.costs.cycles_per_call_byte,
+                "cycles_per_gib_second": c.costs.cycles_per_gib_second,
+            },
         }));
         return Ok(());
     }
@@ -106,6 +117,13 @@ pub fn capabilities(args: &ShowArgs, progress: Progress) -> Result<(), Failure> 
     say!("{}, {}, build {}", c.specification, c.engine, c.build);
     say!("{table}");
     say!("element types: {}", types.join(" "));
+    say!(
+        "an update costs {} cycles and {} an instruction on {} nodes; queries are free (fees of {})",
+        format::grouped(c.costs.cycles_per_update),
+        c.costs.cycles_per_instruction,
+        c.costs.nodes,
+        c.costs.name
+    );
     say!("{} operators: {}", c.operators.len(), c.operators.join(" "));
     Ok(())
 }
