@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription, TensorType};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::ops::konst::Const;
@@ -61,6 +62,7 @@ impl Plan {
         }
         bind(&mut model, &values)?;
         let typed = model.into_typed().map_err(engine)?.into_decluttered().map_err(engine)?;
+        refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
@@ -167,6 +169,23 @@ fn bind(model: &mut InferenceModel, values: &[(usize, Wire)]) -> Result<(), Mode
         model.node_mut(outlet.node).op = Box::new(Const::new(value).map_err(engine)?);
     }
     model.set_input_outlets(&free).map_err(engine)?;
+    Ok(())
+}
+
+/// Refuses operators on elements of a type that tract has no code for, which it says only when they run: each is tried
+/// on one element.
+fn refuse_types(model: &TypedModel) -> Result<(), ModelError> {
+    for node in model.nodes().iter().filter(|n| n.op.is::<ElementWiseOp>()) {
+        let Some(Ok(fact)) = node.inputs.first().map(|input| model.outlet_fact(*input)) else { continue };
+        let Ok(one) = Tensor::zero_dt(fact.datum_type, &[1]) else { continue };
+        if let Err(e) = node.op.eval_out_of_plan(tvec![one.into_tvalue()]) {
+            let name: String = node.name.chars().take(80).collect();
+            return Err(ModelError::Unsupported {
+                place: format!("node `{name}` ({})", node.op.name()),
+                reason: format!("on elements of type {:?}: {}", fact.datum_type, one_line(&e)),
+            });
+        }
+    }
     Ok(())
 }
 

@@ -230,9 +230,10 @@ fn reason(why: &str) -> String {
 
 /// What a refused case belongs to, coarsely.
 fn family(case: &Case, why: &str) -> String {
+    const SEQUENCES: &str = "sequences, maps and optionals";
     const LOSSES: [&str; 2] = ["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"];
     match case.beyond.as_deref() {
-        Some("sequence" | "optional") => return "sequences, maps and optionals".into(),
+        Some("sequence" | "optional") => return SEQUENCES.into(),
         Some("string") => return "strings".into(),
         Some(small) => {
             return format!("{} types", if small.starts_with("float8") { "float8" } else { "2- and 4-bit" });
@@ -242,11 +243,20 @@ fn family(case: &Case, why: &str) -> String {
     if LOSSES.contains(&case.operator.as_str()) {
         return "training losses".into();
     }
-    if case.operator.contains("preview.training") {
+    if case.operator.contains("preview.training")
+        || why.contains("preview.training")
+        || why.contains("training_mode")
+    {
         return "training".into();
     }
     if let Some(operators) = why.strip_prefix("unsupported operators: ") {
-        let operators = operators.split(';').next().unwrap_or_default();
+        let operators = operators.split("; replace").next().unwrap_or_default();
+        if operators.contains("Sequence") {
+            return SEQUENCES.into();
+        }
+        if operators.contains("draws random numbers") {
+            return "random numbers".into();
+        }
         return format!("operators that are not offered: {operators}");
     }
     format!("attributes, types or shapes that are not offered: {}", case.operator)

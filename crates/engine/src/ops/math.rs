@@ -169,6 +169,45 @@ pub(super) fn batch_normalization(w: &mut Wirer<'_>) -> TractResult<TVec<OutletI
     w.stock_itself()
 }
 
+/// Shrink, of floats: tract rounds the bias to the type of the tensor.
+pub(super) fn shrink(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let dt = w.dt(w.need(0)?)?;
+    if !dt.is_float() {
+        return w.refuse(format!("{dt:?}; floats are expected"));
+    }
+    w.stock_itself()
+}
+
+/// Pow, whose integers to a negative power tract makes something of.
+pub(super) fn pow(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let (a, b) = (w.need(0)?, w.need(1)?);
+    let dt = w.dt(a)?;
+    if !matches!(dt, DatumType::I32 | DatumType::I64) || !w.dt(b)?.is_integer() {
+        return w.stock_itself();
+    }
+    let shape = tract_onnx::tract_core::broadcast::multi_broadcast(&[&w.shape(a)?, &w.shape(b)?])?;
+    let (a, b) = (w.broadcast(a, &shape)?, w.broadcast(b, &shape)?);
+    let scratch = 24 * shape.iter().product::<usize>();
+    w.kernel(Kernel::new("Pow", tvec![dt.fact(shape)], run_pow).scratch(scratch), &[a, b])
+}
+
+fn run_pow(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let power = |(a, b): (i64, i64)| match (a, b) {
+        (_, 0..) => a.wrapping_pow(u32::try_from(b).unwrap_or(u32::MAX)),
+        (1, _) => 1,
+        (-1, _) => {
+            if b % 2 == 0 {
+                1
+            } else {
+                -1
+            }
+        }
+        _ => 0,
+    };
+    let y: Vec<i64> = i64s(&inputs[0])?.into_iter().zip(i64s(&inputs[1])?).map(power).collect();
+    Ok(vec![tensor(k.outputs[0].datum_type, &k.shape(0)?, &y)?])
+}
+
 /// Dropout, which drops nothing here.
 pub(super) fn dropout(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let x = w.need(0)?;

@@ -162,6 +162,11 @@ pub(super) fn pad(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
         }
         return Ok(tvec![window(w, x, &begins, &lengths, true)?]);
     }
+    if let Some(pads) = w.input(1)
+        && w.integers(pads, "pads")?.iter().any(|pad| *pad < 0)
+    {
+        return w.refuse("pads below 0; cut with Slice");
+    }
     if w.text("mode", "constant") != "constant" && w.input(2).is_some() {
         // tract pads with a value that is there, whatever the mode.
         let mut node = w.node.clone();

@@ -45,6 +45,7 @@ pub(super) fn recurrent(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     // tract's GRU loses digits where a gate is nearly closed.
     let unusual = direction != 0
         || kind == GRU
+        || w.dt(w.need(0)?)? != DatumType::F32
         || w.input(4).is_some()
         || !names.is_empty()
         || w.has("clip")

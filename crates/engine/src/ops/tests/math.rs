@@ -123,6 +123,23 @@ fn batches_are_normalised_by_given_statistics() {
 }
 
 #[test]
+fn integers_to_a_negative_power_are_whole() {
+    let op = Op::new("Pow").input(I64, &[5], &[3.0, -1.0, -1.0, 1.0, 2.0]).input(
+        I64,
+        &[5],
+        &[-1.0, -3.0, -2.0, -9.0, 10.0],
+    );
+    op.output(I64).gives(&[5], &[0.0, -1.0, 1.0, 1.0, 1024.0]);
+    Op::new("Pow").f32(&[2], &[2.0, 4.0]).f32(&[], &[-1.0]).gives(&[2], &[0.5, 0.25]);
+}
+
+#[test]
+fn types_that_have_no_code_are_refused_before_they_run() {
+    Op::new("Sigmoid").input(FP64, &[1], &[0.0]).output(FP64).refuses(&["F64"]);
+    Op::new("Shrink").input(I8, &[1], &[1.0]).output(I8).refuses(&["floats are expected"]);
+}
+
+#[test]
 fn nothing_is_dropped_but_in_training() {
     let op = || Op::new("Dropout").f32(&[2], &[1.0, 2.0]).f32(&[], &[0.5]);
     let outputs = op().output(FP32).output(BOOL).run().unwrap();

@@ -58,6 +58,7 @@ fn edges_are_padded_whatever_the_value() {
         Op::new("Pad").text("mode", mode).f32(&[3], &[1.0, 2.0, 3.0]).i64(&[2.0, 0.0]).f32(&[], &[9.0])
     };
     op("constant").gives(&[5], &[9.0, 9.0, 1.0, 2.0, 3.0]);
+    Op::new("Pad").f32(&[3], &[1.0, 2.0, 3.0]).i64(&[2.0, -1.0]).refuses(&["below 0"]);
     op("edge").gives(&[5], &[1.0, 1.0, 1.0, 2.0, 3.0]);
     op("reflect").gives(&[5], &[3.0, 2.0, 1.0, 2.0, 3.0]);
 }
