@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::{Debug, Display};
 
-use ic_nn_types::{TensorDescription, WeightCount};
+#[cfg(any(feature = "nnef", feature = "tensorflowlite"))]
+use ic_nn_types::TensorDescription;
+use ic_nn_types::WeightCount;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::ops::konst::Const;
 
