@@ -316,3 +316,49 @@ fn what_takes_more_instructions_than_it_may_is_refused() {
         refused(service.ask("digits", image()), ErrorCode::TooLarge, &["max_instructions is 2000"]);
     });
 }
+
+/// A tar as POSIX has it: a header of 512 bytes a file, everything in blocks of as many.
+fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut tar = vec![];
+    for (name, bytes) in files {
+        let mut header = [0u8; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        header[100..107].copy_from_slice(b"0000644");
+        header[124..135].copy_from_slice(format!("{:011o}", bytes.len()).as_bytes());
+        header[148..156].fill(b' ');
+        header[156] = b'0';
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = header.iter().map(|b| u32::from(*b)).sum();
+        header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        tar.extend(header);
+        tar.extend(*bytes);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+    }
+    tar.resize(tar.len() + 1024, 0);
+    tar
+}
+
+#[test]
+fn an_nnef_archive_loads_by_autodetect_and_by_name() {
+    let text = "version 1.0;\ngraph net(x) -> (y)\n{\n    x = external<scalar>(shape = [1, 3]);\n    y = relu(x);\n}\n";
+    let archive = tar(&[("graph.nnef", text.as_bytes())]);
+    on_every_runtime("nnef", |replica| {
+        let service = Service::deploy(replica, None);
+        let caller = service.controller();
+        let x = || vec![("x".to_owned(), Tensor::from_f32(vec![1, 3], &[-1.0, 0.5, 2.0]))];
+        let builders = [GraphBuilder::from(archive.clone())];
+        let graph = caller.load(&builders, GraphEncoding::Autodetect, CPU, None).expect("it loads");
+        let context = caller.init_execution_context(graph).expect("a context");
+        let outputs = caller.compute(context, &x(), None).expect("it computes");
+        assert_eq!(outputs[0].1.to_f32(), Some(vec![0.0, 0.5, 2.0]));
+        service.upload("net", &archive).expect("it is accepted");
+        caller.load_by_name("net").expect("it loads by name");
+        assert_eq!(service.ask("net", x()).expect("a query")[0].1.to_f32(), Some(vec![0.0, 0.5, 2.0]));
+        let description = caller.describe("net").expect("it is told");
+        assert_eq!(description.encoding, Some(GraphEncoding::Autodetect));
+        assert_eq!(description.inputs[0].dimensions, [Some(1), Some(3)]);
+        let mut torn = archive.clone();
+        torn[520..530].fill(0xff);
+        assert!(caller.load(&[GraphBuilder::from(torn)], GraphEncoding::Autodetect, CPU, None).is_err());
+    });
+}

@@ -2,7 +2,7 @@
 
 use ic_nn_engine::Graph;
 use ic_nn_store::{Blob, Version};
-use ic_nn_types::{Error, ErrorCode, RunFacts};
+use ic_nn_types::{Error, ErrorCode, GraphEncoding, RunFacts};
 use ic_stable_structures::Memory;
 
 use crate::facts::Facts;
@@ -21,7 +21,7 @@ pub(crate) fn make_resident(version: &Version) -> Result<u64, Error> {
         Ok::<_, Error>((files, s.facts(&version.name, version.version)?))
     })?;
     let facts = Facts::decode(&facts)?;
-    let (graph, instructions) = decode(files)?;
+    let (graph, instructions) = decode(version.encoding, files)?;
     state::residents(|r| r.insert(version.sha256, graph, facts));
     Ok(instructions)
 }
@@ -50,9 +50,9 @@ pub(crate) fn remember(version: &Version, run: &RunFacts) -> Result<(), Error> {
 }
 
 /// Decodes and plans a model; and the instructions of that.
-pub(crate) fn decode(files: Vec<Vec<u8>>) -> Result<(Graph, u64), Error> {
+pub(crate) fn decode(encoding: GraphEncoding, files: Vec<Vec<u8>>) -> Result<(Graph, u64), Error> {
     let start = runtime::message_instructions();
-    let graph = Graph::load_files(files, &state::limits())?;
+    let graph = Graph::load_as(encoding, files, &state::limits())?;
     Ok((graph, runtime::message_instructions() - start))
 }
 

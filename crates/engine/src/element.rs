@@ -30,6 +30,28 @@ pub(crate) fn onnx_name(raw: i32) -> String {
     DataType::try_from(raw).map_or_else(|_| format!("element type {raw}"), |t| t.as_str_name().to_owned())
 }
 
+/// The name that ONNX has for an element type of tract's.
+#[cfg(any(feature = "nnef", feature = "tensorflow", feature = "tensorflowlite"))]
+pub(crate) fn tract_name(dt: DatumType) -> String {
+    let known = match dt.unquantized() {
+        DatumType::F16 => DataType::Float16,
+        DatumType::F32 => DataType::Float,
+        DatumType::F64 => DataType::Double,
+        DatumType::U8 => DataType::Uint8,
+        DatumType::I8 => DataType::Int8,
+        DatumType::U16 => DataType::Uint16,
+        DatumType::I16 => DataType::Int16,
+        DatumType::U32 => DataType::Uint32,
+        DatumType::I32 => DataType::Int32,
+        DatumType::U64 => DataType::Uint64,
+        DatumType::I64 | DatumType::TDim => DataType::Int64,
+        DatumType::Bool => DataType::Bool,
+        DatumType::String => DataType::String,
+        other => return format!("{other:?}"),
+    };
+    known.as_str_name().to_owned()
+}
+
 /// tract's type of the wire's; bfloat16 is f32 inside.
 pub(crate) fn to_tract(ty: TensorType) -> DatumType {
     match ty {

@@ -20,6 +20,26 @@ enum Magic {
     Unknown,
 }
 
+/// Which reader a file goes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Onnx,
+    Nnef,
+    TensorFlow,
+    TensorFlowLite,
+}
+
+impl Format {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Format::Onnx => "ONNX",
+            Format::Nnef => "NNEF",
+            Format::TensorFlow => "TensorFlow",
+            Format::TensorFlowLite => "TensorFlow Lite",
+        }
+    }
+}
+
 fn magic(head: &[u8]) -> Magic {
     match head {
         // ir_version, the first field of ModelProto, a small number; exporters write it first.
@@ -39,16 +59,46 @@ fn magic(head: &[u8]) -> Magic {
 
 /// Holds a model to the encoding that it is said to have, and tells which it is.
 ///
-/// `autodetect` goes by the file's first bytes: an ONNX file begins with its `ir_version` (08, then 01 to 7f); what begins
-/// with the mark of another format is refused with the way to ONNX; a file without any mark is read as ONNX, and refused
-/// there if it is none, since protobuf fields may come in any order.
+/// `autodetect` goes by the file's first bytes: an ONNX file begins with its `ir_version` (08, then 01 to 7f), a TensorFlow
+/// Lite file has `TFL3` at byte 4, NNEF comes as a tar (`ustar` at byte 257) or gzip (1f 8b); what begins with the mark of
+/// a format that is not served is refused with the way to ONNX; a file without any mark is read as ONNX, and refused there
+/// if it is none, since protobuf fields may come in any order. A TensorFlow graph has no mark: it has to be named. NNEF has no
+/// label in wasi-nn and stays `autodetect`.
 ///
 /// # Errors
 /// `invalid_encoding`, with what came and what to do.
 pub fn check(encoding: GraphEncoding, head: &[u8]) -> Result<GraphEncoding, Error> {
+    Ok(match format(encoding, head)? {
+        Format::Onnx => GraphEncoding::Onnx,
+        Format::Nnef => GraphEncoding::Autodetect,
+        Format::TensorFlow => GraphEncoding::TensorFlow,
+        Format::TensorFlowLite => GraphEncoding::TensorFlowLite,
+    })
+}
+
+/// Which reader takes a file that is said to be of `encoding` and begins with `head`.
+pub(crate) fn format(encoding: GraphEncoding, head: &[u8]) -> Result<Format, Error> {
     served(encoding)?;
-    let what = match magic(head) {
-        Magic::Onnx | Magic::Unknown => return Ok(GraphEncoding::Onnx),
+    let refuse = |what: &str| Err(Error::new(ErrorCode::InvalidEncoding, format!("the file is {what}")));
+    let magic = magic(head);
+    let detects = encoding == GraphEncoding::Autodetect;
+    let what = match magic {
+        Magic::Onnx | Magic::Unknown => {
+            return match encoding {
+                // Nothing marks a TensorFlow graph; its reader tells.
+                GraphEncoding::TensorFlow => Ok(Format::TensorFlow),
+                GraphEncoding::TensorFlowLite => {
+                    refuse("no TensorFlow Lite file: `TFL3` is missing at byte 4")
+                }
+                _ => Ok(Format::Onnx),
+            };
+        }
+        Magic::TensorFlowLite
+            if cfg!(feature = "tensorflowlite") && (detects || encoding == GraphEncoding::TensorFlowLite) =>
+        {
+            return Ok(Format::TensorFlowLite);
+        }
+        Magic::Tar if cfg!(feature = "nnef") && detects => return Ok(Format::Nnef),
         Magic::TensorFlowLite => {
             "a TensorFlow Lite file; convert it: python -m tf2onnx.convert --tflite model.tflite --output model.onnx"
         }
@@ -62,7 +112,7 @@ pub fn check(encoding: GraphEncoding, head: &[u8]) -> Result<GraphEncoding, Erro
         Magic::Hdf5 => "an HDF5 file, as Keras saved models; export it: python -m tf2onnx.convert",
         Magic::Tar => "a tar or gzip archive, as NNEF and saved models come in; export the model to ONNX",
     };
-    Err(Error::new(ErrorCode::InvalidEncoding, format!("the file is {what}")))
+    refuse(what)
 }
 
 /// Refuses an encoding that is not served, with the way to one that is.
@@ -91,11 +141,20 @@ fn describe(encoding: GraphEncoding) -> EncodingSupport {
         GraphEncoding::Onnx => {
             (true, format!("opset {MIN_OPSET} to {MAX_OPSET}; external data as further builders"))
         }
+        GraphEncoding::Autodetect if cfg!(feature = "nnef") => {
+            (true, "by the file's first bytes; NNEF, as tar or gzipped tar, goes by this label".into())
+        }
         GraphEncoding::Autodetect => (true, "by the file's first bytes".into()),
         GraphEncoding::OpenVino => (false, "export the model that it was made from to ONNX".into()),
         GraphEncoding::PyTorch => (false, "export it: torch.onnx.export(model, args, \"model.onnx\")".into()),
         GraphEncoding::Ggml => {
             (false, "export the model that it was made from to ONNX (optimum-cli export onnx)".into())
+        }
+        GraphEncoding::TensorFlow if cfg!(feature = "tensorflow") => {
+            (true, "a frozen GraphDef, its variables made constants".into())
+        }
+        GraphEncoding::TensorFlowLite if cfg!(feature = "tensorflowlite") => {
+            (true, "one subgraph; shapes as the file has them".into())
         }
         GraphEncoding::TensorFlow => {
             (false, "convert it: python -m tf2onnx.convert --saved-model DIR --output model.onnx".into())
@@ -136,7 +195,13 @@ mod tests {
             (b"\x1f\x8b\x08", "NNEF"),
             (&tar, "NNEF"),
         ] {
+            let built_in = cfg!(feature = "nnef") && word == "NNEF"
+                || cfg!(feature = "tensorflowlite") && word == "tflite";
             for encoding in [GraphEncoding::Autodetect, GraphEncoding::Onnx] {
+                if built_in && encoding == GraphEncoding::Autodetect {
+                    assert!(check(encoding, head).is_ok_and(|e| e != GraphEncoding::Onnx));
+                    continue;
+                }
                 let error = check(encoding, head).expect_err(word);
                 assert_eq!(error.code, ErrorCode::InvalidEncoding);
                 assert!(error.data.contains(word), "{error}");

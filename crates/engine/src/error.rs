@@ -23,6 +23,16 @@ pub enum ModelError {
         /// What was expected and what came.
         reason: String,
     },
+    /// A file of another encoding that cannot be read.
+    #[error(
+        "not a {what} model ({reason}); check that the upload is the whole file, or export the model to ONNX"
+    )]
+    Unreadable {
+        /// The encoding.
+        what: &'static str,
+        /// What the decoder met.
+        reason: String,
+    },
     /// Operators that are not offered, all of them.
     #[error("unsupported operators: {}; replace them before exporting", .0.join(", "))]
     UnsupportedOperators(Vec<String>),
@@ -102,7 +112,9 @@ pub enum InferError {
 impl From<ModelError> for Error {
     fn from(e: ModelError) -> Error {
         let code = match &e {
-            ModelError::NotOnnx { .. } | ModelError::Malformed { .. } => ErrorCode::InvalidEncoding,
+            ModelError::NotOnnx { .. } | ModelError::Malformed { .. } | ModelError::Unreadable { .. } => {
+                ErrorCode::InvalidEncoding
+            }
             ModelError::UnsupportedOperators(_) | ModelError::Unsupported { .. } => {
                 ErrorCode::UnsupportedOperation
             }

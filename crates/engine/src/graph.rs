@@ -1,16 +1,19 @@
 //! A graph that can be asked: its description, its plans by input shape, inference.
 
-use ic_nn_types::{NamedTensor, Tensor, TensorDescription};
+use ic_nn_types::{GraphEncoding, NamedTensor, Tensor, TensorDescription};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
 use crate::bound::Growth;
 use crate::check::admit;
+use crate::encoding::{self, Format};
 use crate::error::refused_or;
 use crate::plan::{Output, Plan};
+use crate::source::Source;
 use crate::{
-    Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, ops, tensors,
+    Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, formats,
+    ops, tensors,
 };
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
@@ -28,8 +31,19 @@ pub struct Graph {
     bound: Vec<usize>,
     /// What those values make large.
     growths: Vec<Growth>,
-    source: Option<InferenceModel>,
+    source: Option<Source>,
     plans: Vec<Plan>,
+}
+
+/// A model as a frontend hands it over. Of the description only the outputs are still to come.
+pub(crate) struct Decoded {
+    pub(crate) description: Description,
+    pub(crate) outputs: Vec<Output>,
+    /// Names of the outputs, and what the file says of them.
+    pub(crate) declared: Vec<(String, Option<TensorDescription>)>,
+    pub(crate) bound: Vec<usize>,
+    pub(crate) growths: Vec<Growth>,
+    pub(crate) source: Source,
 }
 
 /// What loading found out.
@@ -107,6 +121,32 @@ impl Graph {
         Self::from_checked(check_files(model, data, limits)?, limits)
     }
 
+    /// [`Graph::load_files`] for files of any encoding that is built in; `autodetect` goes by the first bytes, as
+    /// [`encoding::check`] does.
+    ///
+    /// # Errors
+    /// Also where the encoding is not served. The other encodings than ONNX are held to less before tract reads them: what
+    /// it panics on is the caller's to contain.
+    pub fn load_as(
+        encoding: GraphEncoding,
+        mut files: Vec<Vec<u8>>,
+        limits: &Limits,
+    ) -> Result<Graph, ModelError> {
+        let head = files.first().map(Vec::as_slice).unwrap_or_default();
+        let format = encoding::format(encoding, head).map_err(|e| ModelError::Unsupported {
+            place: format!("encoding `{}`", encoding::label(encoding)),
+            reason: e.data,
+        })?;
+        if format == Format::Onnx {
+            return Self::load_files(files, limits);
+        }
+        let model = files.pop().filter(|_| files.is_empty()).ok_or_else(|| ModelError::Unreadable {
+            what: format.name(),
+            reason: format!("it is one file, {} came", files.len() + 1),
+        })?;
+        Self::from_decoded(formats::read(format, model, limits)?, limits)
+    }
+
     /// [`Graph::load`] for a file that has passed [`check()`].
     pub fn from_checked(checked: Checked, limits: &Limits) -> Result<Graph, ModelError> {
         let producer = checked.producer();
@@ -126,7 +166,7 @@ impl Graph {
             .zip(bfloats)
             .map(|((name, _), bfloat)| Output { name: name.clone(), bfloat })
             .collect();
-        let mut description = Description {
+        let description = Description {
             inputs,
             outputs: vec![],
             operators,
@@ -138,7 +178,17 @@ impl Graph {
         };
         let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
         let growths = proto.graph.as_ref().map_or(vec![], |graph| bound::growths(graph, &description.inputs));
-        let source = decode(proto, &description)?;
+        let source = Source::Inferred(decode(proto, &description)?);
+        Self::from_decoded(
+            Decoded { description, outputs, declared: declared_outputs, bound, growths, source },
+            limits,
+        )
+    }
+
+    /// Describes the outputs and makes the first plan.
+    fn from_decoded(decoded: Decoded, limits: &Limits) -> Result<Graph, ModelError> {
+        let Decoded { mut description, outputs, declared: declared_outputs, bound, growths, source } =
+            decoded;
         let smallest: Vec<Vec<u32>> = description.inputs.iter().map(|i| i.smallest()).collect();
         let declared: Option<Vec<_>> = declared_outputs.iter().map(|(_, d)| d.clone()).collect();
         let (plan, source) = if description.is_static() && bound.is_empty() {

@@ -2,6 +2,7 @@
 //!
 //! A file's way in: [`check`] reads the bytes and refuses what tract would trip over, naming the place;
 //! [`Graph::load`] decodes and plans; [`Graph::infer`] checks every tensor against the description and runs.
+//! Files of other encodings come in by [`Graph::load_as`], where the features `nnef`, `tensorflow` and `tensorflowlite` are on.
 //! This is the only crate that names tract. It knows nothing of the Internet Computer: no clock, no
 //! instruction counter, no stable memory. Outside input never panics here; what tract itself panics on is
 //! the caller's to contain (the canister probes an upload in a call of its own).
@@ -12,6 +13,7 @@ mod description;
 mod element;
 pub mod encoding;
 mod error;
+mod formats;
 mod graph;
 mod guard;
 mod limits;
@@ -20,6 +22,7 @@ mod one_node;
 mod operators;
 mod ops;
 mod plan;
+mod source;
 mod tensors;
 
 pub use check::{Checked, check, check_files};

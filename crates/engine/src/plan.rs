@@ -7,13 +7,13 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::plan::SimpleState;
-use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceModelExt};
 use tract_onnx::tract_hir::ops::konst::Const;
 
 use crate::check::admit;
 use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
 use crate::ops::{Fault, Kernel};
+use crate::source::Source;
 use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
 
 /// An output of a graph, whatever the shapes.
@@ -43,25 +43,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans `model` for inputs of `shapes`, those in `values` being constants.
+    /// Plans `source` for inputs of `shapes`, those in `values` being constants.
     pub(crate) fn new(
-        mut model: InferenceModel,
+        source: Source,
         shapes: Vec<Vec<u32>>,
         values: Vec<(usize, Wire)>,
         limits: &Limits,
     ) -> Result<Plan, ModelError> {
         let engine = |e: TractError| refused_or(&e);
-        for (ix, shape) in shapes.iter().enumerate() {
-            let dt = model.input_fact(ix).map_err(engine)?.datum_type.concretize();
-            let shape: TVec<usize> = shape.iter().map(|&d| d as usize).collect();
-            let fact = match dt {
-                Some(dt) => InferenceFact::dt_shape(dt, shape),
-                None => InferenceFact::shape(shape),
-            };
-            model.set_input_fact(ix, fact).map_err(engine)?;
-        }
-        bind(&mut model, &values)?;
-        let typed = model.into_typed().map_err(engine)?.into_decluttered().map_err(engine)?;
+        let typed = source.into_typed(&shapes, &values)?.into_decluttered().map_err(engine)?;
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
@@ -113,7 +103,12 @@ impl Plan {
             .iter()
             .enumerate()
             .filter(|(ix, _)| self.values.iter().all(|(bound, _)| bound != ix))
-            .map(|(_, tensor)| tensors::to_engine(tensor))
+            .map(|(_, tensor)| tensor)
+            .enumerate()
+            .map(|(ix, tensor)| match self.runnable.model().input_fact(ix) {
+                Ok(fact) if fact.datum_type.is_quantized() => tensors::to_engine_as(tensor, fact.datum_type),
+                _ => tensors::to_engine(tensor),
+            })
             .collect::<Result<TVec<_>, _>>()?;
         let mut state = SimpleState::new(&self.runnable).map_err(engine)?;
         let mut refused = None;
@@ -151,25 +146,6 @@ impl Plan {
             })
             .collect()
     }
-}
-
-/// Makes constants of the inputs in `values`.
-fn bind(model: &mut InferenceModel, values: &[(usize, Wire)]) -> Result<(), ModelError> {
-    let engine = |e: TractError| refused_or(&e);
-    let inputs = model.input_outlets().map_err(engine)?.to_vec();
-    let mut free = vec![];
-    for (ix, outlet) in inputs.into_iter().enumerate() {
-        let Some((_, value)) = values.iter().find(|(bound, _)| *bound == ix) else {
-            free.push(outlet);
-            continue;
-        };
-        let value =
-            tensors::to_engine(value).map_err(|e| ModelError::Engine(e.to_string()))?.into_arc_tensor();
-        model.set_outlet_fact(outlet, InferenceFact::dt_shape_from_tensor(&value)).map_err(engine)?;
-        model.node_mut(outlet.node).op = Box::new(Const::new(value).map_err(engine)?);
-    }
-    model.set_input_outlets(&free).map_err(engine)?;
-    Ok(())
 }
 
 /// Refuses operators on elements of a type that tract has no code for, which it says only when they run: each is tried

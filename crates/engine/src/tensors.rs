@@ -180,9 +180,14 @@ pub fn check_part(
 
 /// A checked tensor in the engine's form. Cost: one copy.
 pub(crate) fn to_engine(tensor: &Wire) -> Result<TValue, InferError> {
+    to_engine_as(tensor, element::to_tract(tensor.ty))
+}
+
+/// The same for an input that the engine has as `dt`, whose elements have the same bytes: a quantised type of them.
+pub(crate) fn to_engine_as(tensor: &Wire, dt: DatumType) -> Result<TValue, InferError> {
     let dimensions: Vec<usize> = tensor.dimensions.iter().map(|&d| d as usize).collect();
-    let mut value = Tensor::zero_dt(element::to_tract(tensor.ty), &dimensions)
-        .map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
+    let mut value =
+        Tensor::zero_dt(dt, &dimensions).map_err(|e| InferError::Engine(crate::error::one_line(&e)))?;
     if tensor.ty == TensorType::BF16 {
         let wide = value.as_bytes_mut().as_chunks_mut().0.iter_mut();
         for (wide, narrow) in wide.zip(tensor.data.as_chunks().0) {

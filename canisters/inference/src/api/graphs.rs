@@ -67,7 +67,7 @@ pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> 
     let sha256: [u8; 32] = hash.finalize().into();
     let grows = state::store(|s| s.keep_grows_by(bytes))?;
     contained::room(grows).await?;
-    let loaded = probe(Candidate::Files { files, sha256 }).await.and_then(|(facts, files)| {
+    let loaded = probe(Candidate::Files { files, sha256, encoding }).await.and_then(|(facts, files)| {
         state::store(|s| {
             let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
             let now = ic_cdk::api::time();

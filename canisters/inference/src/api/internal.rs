@@ -3,7 +3,7 @@
 
 use ic_cdk::update;
 use ic_nn_store::PAGE_BYTES;
-use ic_nn_types::{Error, ErrorCode};
+use ic_nn_types::{Error, ErrorCode, GraphEncoding};
 
 use crate::authority::Itself;
 use crate::facts::Facts;
@@ -31,6 +31,8 @@ pub(crate) enum Candidate {
         upload: u64,
         /// What it announced.
         sha256: [u8; 32],
+        /// What its first bytes say.
+        encoding: GraphEncoding,
     },
     /// Files that came with a call.
     Files {
@@ -38,6 +40,8 @@ pub(crate) enum Candidate {
         files: Vec<Vec<u8>>,
         /// sha256 of all of them, one behind the other.
         sha256: [u8; 32],
+        /// What the first bytes say.
+        encoding: GraphEncoding,
     },
 }
 
@@ -48,20 +52,20 @@ pub(crate) type Probed = (Vec<u8>, Vec<Vec<u8>>);
 fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let ticket = ticket?;
-    let (files, sha256, given) = match question::<Candidate>(ticket)? {
-        Candidate::Upload { upload, sha256 } => {
+    let (files, sha256, encoding, given) = match question::<Candidate>(ticket)? {
+        Candidate::Upload { upload, sha256, encoding } => {
             let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.bytes()))?;
             models::admit(&sha256, bytes)?;
             let files =
                 state::store(|s| models::files(&s.upload_blob(upload)?, &s.upload_builders(upload)?))?;
-            (files, sha256, vec![])
+            (files, sha256, encoding, vec![])
         }
-        Candidate::Files { files, sha256 } => {
+        Candidate::Files { files, sha256, encoding } => {
             models::admit(&sha256, files.iter().map(|f| f.len() as u64).sum())?;
-            (files.clone(), sha256, files)
+            (files.clone(), sha256, encoding, files)
         }
     };
-    let (mut graph, load_instructions) = models::decode(files)?;
+    let (mut graph, load_instructions) = models::decode(encoding, files)?;
     let start = runtime::message_instructions();
     let trial = graph.trial(&state::limits());
     let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));

@@ -111,7 +111,7 @@ async fn publish(upload: u64, commit: &mut UnderWay) -> Result<ModelVersion, Err
     })?;
     let named = state::store(|s| s.upload_encoding(upload))?;
     let encoding = encoding::check(named, &head)?;
-    let (facts, _) = probe(Candidate::Upload { upload, sha256: verified.sha256() }).await?;
+    let (facts, _) = probe(Candidate::Upload { upload, sha256: verified.sha256(), encoding }).await?;
     contained::room(facts.len() as u64).await?;
     let now = ic_cdk::api::time();
     Ok(state::store(|s| s.publish(verified.found(encoding), &facts, now))?)

@@ -161,7 +161,7 @@ pub(crate) fn malformed(place: impl Into<String>, reason: impl Into<String>) -> 
     ModelError::Malformed { place: place.into(), reason: reason.into() }
 }
 
-fn census(counts: &BTreeMap<String, u32>) -> Vec<OperatorCount> {
+pub(crate) fn census(counts: &BTreeMap<String, u32>) -> Vec<OperatorCount> {
     let mut operators: Vec<_> =
         counts.iter().map(|(operator, &count)| OperatorCount { operator: operator.clone(), count }).collect();
     operators.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.operator.cmp(&b.operator)));
