@@ -3,7 +3,7 @@
 #![cfg(any(feature = "nnef", feature = "tensorflow", feature = "tensorflowlite"))]
 
 use ic_nn_engine::{Graph, Limits, ModelError};
-use ic_nn_types::{GraphEncoding, Tensor, TensorType};
+use ic_nn_types::{GraphEncoding, Tensor};
 
 fn load(encoding: GraphEncoding, bytes: &[u8]) -> Result<Graph, ModelError> {
     Graph::load_as(encoding, vec![bytes.to_vec()], &Limits::default())
@@ -108,7 +108,7 @@ mod tensorflow {
         assert_eq!(description.inputs.len(), 1);
         assert_eq!(description.wire_inputs()[0].dimensions, [None, Some(4)]);
         assert_eq!(description.outputs.len(), 1);
-        assert_eq!(description.outputs[0].ty, TensorType::FP32);
+        assert_eq!(description.outputs[0].ty, ic_nn_types::TensorType::FP32);
         assert_eq!(description.parameters, 32 + 8 + 24 + 3);
         let operator = |name: &str| description.operators.iter().find(|o| o.operator == name).unwrap().count;
         assert_eq!((operator("MatMul"), operator("Softmax")), (2, 1));

@@ -31,12 +31,12 @@ pub(super) fn read(bytes: Vec<u8>, limits: &Limits) -> Result<Decoded, ModelErro
     let tar = if bytes.starts_with(&[0x1f, 0x8b]) { unzip(&bytes, limits)? } else { bytes };
     // Every tensor is held to the bytes that are there, so that all of them have no more than the archive.
     admit("loading the model", Limits::load_peak(tar.len() as u64, tar.len() as u64), limits)?;
-    let mut reader = Nnef::default();
-    reader.resource_loaders = vec![
+    let resource_loaders = vec![
         Text { file: GRAPH_NNEF_FILENAME, loader: GraphNnefLoader }.into_boxed(),
         Variable.into_boxed(),
         Text { file: GRAPH_QUANT_FILENAME, loader: GraphQuantLoader }.into_boxed(),
     ];
+    let reader = Nnef { resource_loaders, ..Nnef::default() };
     let proto = reader.proto_model_for_read(&mut tar.as_slice()).map_err(|e| unreadable(one_line(&e)))?;
     drop(tar);
     let names: Vec<String> = proto.doc.graph_def.results.iter().map(|r| r.0.clone()).collect();
