@@ -270,6 +270,18 @@ fn a_deletion_ends_contexts_and_handles_with_its_reason() {
 }
 
 #[test]
+fn contexts_of_a_deleted_model_do_not_count_as_open() {
+    on_every_runtime("deletion makes room", |replica| {
+        let args = InitArgs { max_contexts: Some(1), ..Default::default() };
+        let service = Service::deploy(replica, Some(args));
+        let (caller, graph, _) = echo(&service);
+        refused(caller.init_execution_context(graph), ErrorCode::TooLarge, &["1"]);
+        service.delete("echo").expect("it is deleted");
+        echo(&service);
+    });
+}
+
+#[test]
 fn outputs_are_selected() {
     let model = Model {
         nodes: vec![onnx::node("Neg", &["x"], &["a"], vec![]), onnx::node("Abs", &["x"], &["b"], vec![])],

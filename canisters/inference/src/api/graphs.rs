@@ -61,23 +61,36 @@ pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> 
         ));
     };
     let encoding = encoding::check(encoding, first)?;
-    let bytes = files.iter().map(|f| f.len() as u64).sum();
+    let bytes: u64 = files.iter().map(|f| f.len() as u64).sum();
     let mut hash = Sha256::new();
     files.iter().for_each(|f| hash.update(f));
     let sha256: [u8; 32] = hash.finalize().into();
-    let grows = state::store(|s| s.keep_grows_by(bytes))?;
-    contained::room(grows).await?;
-    let loaded = probe(Candidate::Files { files, sha256, encoding }).await.and_then(|(facts, files)| {
-        state::store(|s| {
-            let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
-            let now = ic_cdk::api::time();
-            let version = s.keep(&files, sha256, encoding, uploader.caller(), &facts, now)?;
-            Ok::<_, Error>(s.open_graph(&version.name, version.version)?)
-        })
-    });
+    state::store(|s| s.keep_grows_by(bytes))?;
+    let loaded = match probe(Candidate::Files { files, sha256, encoding }).await {
+        Ok((facts, files)) => keep(&uploader, &files, sha256, encoding, &facts).await,
+        Err(e) => Err(e),
+    };
     let graph = audit::of(uploader.caller(), "load", &format!("{bytes} bytes"), loaded)?;
     refresh_pins();
     Ok(graph)
+}
+
+/// Keeps the files of a model that has passed its trial, and opens a handle on it.
+async fn keep(
+    uploader: &Uploader,
+    files: &[Vec<u8>],
+    sha256: [u8; 32],
+    encoding: GraphEncoding,
+    facts: &[u8],
+) -> Result<Graph, Error> {
+    // Asked for here, with nothing awaited between it and the writing: another message could take it.
+    let grows = state::store(|s| s.keep_grows_by(files.iter().map(|f| f.len() as u64).sum()))?;
+    contained::room(grows).await?;
+    state::store(|s| {
+        let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        let version = s.keep(&files, sha256, encoding, uploader.caller(), facts, ic_cdk::api::time())?;
+        Ok(s.open_graph(&version.name, version.version)?)
+    })
 }
 
 /// Refuses a target that is not there, unless the caller takes the cpu instead.

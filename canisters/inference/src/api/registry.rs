@@ -6,11 +6,14 @@ use ic_nn_types::{
     DeleteRequest, Error, GraphDescription, IndexEntry, ListPage, ListRequest, ModelState, VersionPolicy,
 };
 
-use super::{contexts, graphs};
+use super::{contexts, graphs, internal};
 use crate::authority::{Admin, Reader, Uploader};
 use crate::facts::Facts;
 use crate::wire::Arg;
 use crate::{audit, cache, contained, state};
+
+/// Contexts that a deletion closes in a message: each is a few writes to stable memory.
+const CONTEXTS_PER_MESSAGE: usize = 1_000;
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<ListRequest>")]
 pub(super) fn list(request: Arg<ListRequest>) -> Result<ListPage, Error> {
@@ -103,7 +106,7 @@ pub(super) fn described(version: Version) -> Result<GraphDescription, Error> {
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<DeleteRequest>")]
-pub(super) fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
+pub(super) async fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
     let uploader = Uploader::check()?;
     let DeleteRequest { model, sha256 } = request?;
     // A bare name takes every version with it, whoever uploaded them.
@@ -120,6 +123,14 @@ pub(super) fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
     for hash in files {
         state::residents(|r| r.drop_unpinned(&hash));
         cache::forget(&hash);
+    }
+    // Contexts on what is gone answer so already; here they stop counting as open, some in each message.
+    for version in &deleted.versions {
+        while state::store(|s| s.close_contexts_of(&deleted.name, *version, CONTEXTS_PER_MESSAGE))
+            .is_ok_and(|closed| closed.len() == CONTEXTS_PER_MESSAGE)
+        {
+            contained::call(internal::BREATHE, 0).await?;
+        }
     }
     Ok(deleted.versions.len() as u32)
 }

@@ -81,7 +81,7 @@ fn signatures() -> Vec<Signature> {
         sync("list", registry::list),
         sync("repository_index", registry::repository_index),
         sync("describe", registry::describe),
-        sync("delete", registry::delete),
+        later("delete", registry::delete),
         later_all("set_label", registry::set_label),
         sync_all("remove_label", registry::remove_label),
         later_all("set_version_policy", registry::set_version_policy),
