@@ -69,6 +69,20 @@ impl Uploader {
         }
         Err(refused(self.caller, &format!("its uploader {uploader} or an admin")))
     }
+
+    /// Refuses to close a handle on another uploader's version that the caller did not open either. Who opened it is not
+    /// known of handles that an older release gave.
+    pub(crate) fn must_own_or_have_opened(
+        &self,
+        uploader: Principal,
+        opener: Option<Principal>,
+    ) -> Result<(), Error> {
+        if self.admin || uploader == self.caller || opener == Some(self.caller) {
+            return Ok(());
+        }
+        let opener = opener.map_or(String::new(), |opener| format!(", {opener} who opened it,"));
+        Err(refused(self.caller, &format!("its model's uploader {uploader}{opener} or an admin")))
+    }
 }
 
 /// Proof that the caller controls the canister.

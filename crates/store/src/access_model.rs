@@ -13,15 +13,19 @@ use proptest::prelude::*;
 use self::plain::{Counts, Plain, Version, told};
 use crate::bounds::Bounds;
 use crate::fixture::{dump, memories, principal, published, put_back, seeded, share};
-use crate::{
-    GraphError, Memories, OpenContext, OpenContextError, QuotaError, RoleError, SettingsError, Store,
-};
+use crate::{Memories, OpenContext, OpenContextError, QuotaError, RoleError, SettingsError, Store};
 
 mod plain;
 
 const NAMES: [&str; 2] = ["a", "a-b"];
-const BOUNDS: Bounds =
-    Bounds { roles: 5, callers: 4, audit_lines: 12, contexts_per_owner: 2, deleted_contexts: 3 };
+const BOUNDS: Bounds = Bounds {
+    roles: 5,
+    callers: 4,
+    audit_lines: 12,
+    contexts_per_owner: 2,
+    deleted_contexts: 3,
+    deleted_graphs: 2,
+};
 const HOUR: u64 = 3_600_000_000_000;
 
 /// A principal by number; 0 is the anonymous one.
@@ -241,7 +245,7 @@ impl Pair {
             Step::Delete { pick, at_most } => self.delete(self.plain.version(pick), at_most),
             Step::OpenGraph { pick } => {
                 let key = plain.version(pick);
-                let result = store.open_graph(key.0, key.1).ok();
+                let result = store.open_graph(key.0, key.1, principal(1)).ok();
                 let open = plain.graphs.iter().find(|(_, v)| **v == key).map(|(graph, _)| *graph);
                 if open.is_none() && plain.versions.contains(&key) {
                     assert_eq!(result, Some(plain.next_graph));
@@ -387,7 +391,7 @@ impl Pair {
         assert_eq!(result.is_ok(), self.plain.versions.remove(&key));
         if result.is_ok() {
             self.plain.counts.remove(&key);
-            self.plain.graphs.retain(|_, version| *version != key);
+            self.plain.close_graphs_of(key);
             let want = self.plain.close_of(key, at_most);
             assert_eq!(self.store.close_contexts_of(key.0, key.1, at_most), Ok(want));
         }
@@ -400,13 +404,12 @@ impl Pair {
     }
 
     fn open(&mut self, graph: u64, owner: Principal, controller: bool) {
-        let Plain { now, max_contexts, next_context, next_graph, .. } = self.plain;
+        let Plain { now, max_contexts, next_context, .. } = self.plain;
         let result = self.store.open_context(graph, owner, controller, now);
         let of_owner = self.plain.contexts.values().filter(|open| open.owner == owner).count();
         let limit = BOUNDS.contexts_per_owner;
         let want = match self.plain.graphs.get(&graph) {
-            None if graph > 0 && graph < next_graph => Err(GraphError::Unloaded { graph }.into()),
-            None => Err(GraphError::Unknown { graph }.into()),
+            None => Err(self.plain.graph_refusal(graph).into()),
             Some(_) if self.plain.contexts.len() >= max_contexts as usize => {
                 Err(OpenContextError::TooMany { limit: max_contexts })
             }
@@ -457,6 +460,15 @@ impl Pair {
         let counts: Vec<_> = plain.counts.iter().map(|(version, counts)| told(*version, counts)).collect();
         assert_eq!(store.all_statistics(None, None).unwrap().models, counts);
 
+        for graph in 0..plain.next_graph + 2 {
+            match plain.graphs.get(&graph) {
+                Some(open) => {
+                    let told = store.graph(graph).unwrap();
+                    assert_eq!((told.name.as_str(), told.version), *open);
+                }
+                None => assert_eq!(store.graph(graph), Err(plain.graph_refusal(graph))),
+            }
+        }
         let contexts: Vec<_> = store.contexts().map(Result::unwrap).collect();
         assert!(contexts.iter().eq(plain.contexts.values()));
         assert_eq!(store.open_contexts(), plain.contexts.len() as u64);

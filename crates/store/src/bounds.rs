@@ -1,8 +1,9 @@
-//! What the tables of the access side hold at most. The numbers and their arithmetic stand with what they bound; a test
+//! What the tables hold at most that grow by what callers do. The numbers and their arithmetic stand with what they bound; a test
 //! may open a store with smaller ones, so that it meets them.
 
 use crate::audit::MAX_AUDIT_LINES;
 use crate::callers::MAX_CALLERS;
+use crate::closed::MAX_DELETED_GRAPHS;
 use crate::contexts::{MAX_CONTEXTS_PER_OWNER, MAX_DELETED_CONTEXTS};
 use crate::roles::MAX_ROLES;
 
@@ -19,6 +20,8 @@ pub(crate) struct Bounds {
     pub(crate) contexts_per_owner: usize,
     /// Contexts that are remembered to have been closed with their model.
     pub(crate) deleted_contexts: u64,
+    /// Graph handles that are remembered to have been closed with their model.
+    pub(crate) deleted_graphs: u64,
 }
 
 impl Default for Bounds {
@@ -29,6 +32,7 @@ impl Default for Bounds {
             audit_lines: MAX_AUDIT_LINES,
             contexts_per_owner: MAX_CONTEXTS_PER_OWNER,
             deleted_contexts: MAX_DELETED_CONTEXTS,
+            deleted_graphs: MAX_DELETED_GRAPHS,
         }
     }
 }

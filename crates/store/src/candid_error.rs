@@ -185,6 +185,7 @@ codes! { QuotaError:
 fn graph_code(error: &GraphError) -> ErrorCode {
     match error {
         GraphError::Unknown { .. } | GraphError::Unloaded { .. } => InvalidArgument,
+        GraphError::Deleted { .. } => NotFound,
         GraphError::Record(_) => RuntimeError,
     }
 }

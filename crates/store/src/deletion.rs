@@ -8,6 +8,7 @@ use ic_nn_types::VersionPolicy;
 use ic_stable_structures::Memory;
 use thiserror::Error;
 
+use crate::closed::ClosedRecord;
 use crate::error::{Hex, LookupError};
 use crate::layout::RecordError;
 use crate::name::{ModelRef, Selector, label_key, version_key};
@@ -57,7 +58,8 @@ type Doomed = Vec<(u64, VersionRecord)>;
 /// Deletion. Whether a caller may delete is the embedder's to decide.
 impl<M: Memory> Store<M> {
     /// Deletes the version that `"name:version"` or `"name@label"` names, or every version of `"name"`, served or not,
-    /// with the labels, handles and properties on them, and frees their extents. The numbers are not given again.
+    /// with the labels, handles and properties on them, and frees their extents. The numbers are not given again, and the
+    /// handles closed last are told from unloaded ones afterwards.
     ///
     /// `confirmation` is the sha256 of the version, or with a bare name that of its newest.
     pub fn delete(&mut self, reference: &str, confirmation: &[u8]) -> Result<Deleted, DeleteError> {
@@ -111,6 +113,7 @@ impl<M: Memory> Store<M> {
             let key = version_key(name, version);
             if let Some(graph) = record.graph {
                 self.graphs.remove(&graph.to_be_bytes());
+                self.remember_closed(graph, &ClosedRecord { version, name: name.to_owned() });
                 deleted.graphs.push(graph);
             }
             let properties: Vec<_> = self.properties.starting(&key).map(|(row, _)| row).collect();

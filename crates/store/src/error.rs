@@ -322,13 +322,21 @@ pub enum GraphError {
         /// The handle.
         graph: u64,
     },
-    /// The graph was unloaded, or its version deleted.
-    #[error(
-        "graph {graph} was unloaded, or its model deleted; load it again with load_by_name, which gives a new handle"
-    )]
+    /// The graph was unloaded, or so long ago closed with its model that this is forgotten.
+    #[error("graph {graph} was unloaded; load its model again, which gives a new handle")]
     Unloaded {
         /// The handle.
         graph: u64,
+    },
+    /// Its version was deleted.
+    #[error("graph {graph} was closed when its model {name}:{version} was deleted")]
+    Deleted {
+        /// The handle.
+        graph: u64,
+        /// Model name.
+        name: String,
+        /// Version.
+        version: u64,
     },
     /// A record cannot be read.
     #[error(transparent)]

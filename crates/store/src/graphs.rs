@@ -2,8 +2,12 @@
 //!
 //! Whether the graph behind a handle is in the heap right now is the embedder's to know.
 
+use std::ops::Bound;
+
+use candid::Principal;
 use ic_stable_structures::Memory;
 
+use crate::closed::{CLOSED, ClosedRecord};
 use crate::error::{GraphError, LookupError};
 use crate::layout::{RecordError, RecordProblem};
 use crate::name::version_key;
@@ -19,12 +23,14 @@ pub struct OpenGraph {
     pub name: String,
     /// Version.
     pub version: u64,
+    /// Who had it opened; `None` where that is not known, in a store of a release that did not write it down.
+    pub opener: Option<Principal>,
 }
 
 /// Graph handles.
 impl<M: Memory> Store<M> {
-    /// The handle open on the version, or a new one.
-    pub fn open_graph(&mut self, name: &str, version: u64) -> Result<u64, LookupError> {
+    /// The handle open on the version, or a new one, which is then `opener`'s.
+    pub fn open_graph(&mut self, name: &str, version: u64, opener: Principal) -> Result<u64, LookupError> {
         let mut record = self.version(name, version)?;
         if let Some(graph) = record.graph {
             return Ok(graph);
@@ -35,17 +41,18 @@ impl<M: Memory> Store<M> {
         self.write_settings(next);
         record.graph = Some(graph);
         self.versions.insert(&version_key(name, version), record.encode());
-        self.graphs.insert(&graph.to_be_bytes(), GraphRecord { version, name: name.to_owned() }.encode());
+        let record = GraphRecord { version, name: name.to_owned(), opener: Some(opener) };
+        self.graphs.insert(&graph.to_be_bytes(), record.encode());
         Ok(graph)
     }
 
     /// What the handle stands for.
     pub fn graph(&self, graph: u64) -> Result<OpenGraph, GraphError> {
-        match self.graphs.get(&graph.to_be_bytes()) {
-            Some(bytes) => {
-                let GraphRecord { version, name } = GraphRecord::decode(&bytes)?;
-                Ok(OpenGraph { graph, name, version })
-            }
+        if let Some(bytes) = self.graphs.get(&graph.to_be_bytes()) {
+            return Ok(GraphRecord::decode(&bytes)?.describe(graph));
+        }
+        match self.closed_graph(graph)? {
+            Some(ClosedRecord { version, name }) => Err(GraphError::Deleted { graph, name, version }),
             None if (1..self.settings.next_graph).contains(&graph) => Err(GraphError::Unloaded { graph }),
             None => Err(GraphError::Unknown { graph }),
         }
@@ -64,13 +71,19 @@ impl<M: Memory> Store<M> {
 
     /// Every open handle, in order.
     pub fn graphs(&self) -> impl Iterator<Item = Result<OpenGraph, RecordError>> + '_ {
-        self.graphs.iter().map(|(key, value)| {
+        self.graphs.range(Bound::Unbounded, Bound::Excluded(vec![CLOSED])).map(|(key, value)| {
             let problem = RecordProblem::Field { field: "key" };
             let graph = <[u8; 8]>::try_from(key.as_slice())
                 .map_err(|_| RecordError { table: GraphRecord::TABLE, problem })?;
-            let GraphRecord { version, name } = GraphRecord::decode(&value)?;
-            Ok(OpenGraph { graph: u64::from_be_bytes(graph), name, version })
+            Ok(GraphRecord::decode(&value)?.describe(u64::from_be_bytes(graph)))
         })
+    }
+}
+
+impl GraphRecord {
+    fn describe(self, graph: u64) -> OpenGraph {
+        let GraphRecord { version, name, opener } = self;
+        OpenGraph { graph, name, version, opener }
     }
 }
 

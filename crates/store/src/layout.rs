@@ -112,12 +112,20 @@ pub(crate) struct RecordReader<'a> {
 impl<'a> RecordReader<'a> {
     /// Starts on a record of `table`, whose only known layout is `layout`.
     pub(crate) fn new(table: &'static str, layout: u8, bytes: &'a [u8]) -> Result<Self, RecordError> {
-        let mut reader = RecordReader { table, rest: bytes };
-        let found = reader.array::<1>()?[0];
-        if found != layout {
-            return Err(reader.error(RecordProblem::Layout { found, newest: layout }));
+        match Self::up_to(table, layout, bytes)? {
+            (found, reader) if found == layout => Ok(reader),
+            (found, reader) => Err(reader.error(RecordProblem::Layout { found, newest: layout })),
         }
-        Ok(reader)
+    }
+
+    /// Starts on a record of `table`, whose known layouts are 1 to `newest`, and tells which it is.
+    pub(crate) fn up_to(table: &'static str, newest: u8, bytes: &'a [u8]) -> Result<(u8, Self), RecordError> {
+        let mut reader = RecordReader { table, rest: bytes };
+        let found = reader.u8()?;
+        match (1..=newest).contains(&found) {
+            true => Ok((found, reader)),
+            false => Err(reader.error(RecordProblem::Layout { found, newest })),
+        }
     }
 
     pub(crate) fn array<const N: usize>(&mut self) -> Result<[u8; N], RecordError> {

@@ -43,6 +43,7 @@ mod bounds;
 mod callers;
 mod candid_error;
 mod chunks;
+mod closed;
 mod commit;
 mod contexts;
 mod deletion;
@@ -75,6 +76,7 @@ mod versions;
 
 pub use audit::MAX_AUDIT_LINES;
 pub use callers::{MAX_CALLERS, QuotaError};
+pub use closed::MAX_DELETED_GRAPHS;
 pub use commit::{Commit, VERIFY_BYTES_PER_MESSAGE, Verified};
 pub use contexts::{
     ContextError, MAX_CONTEXTS_PER_OWNER, MAX_DELETED_CONTEXTS, OpenContext, OpenContextError,

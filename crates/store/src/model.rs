@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::commit::{Commit, Verified};
 use crate::fixture::{dump, file, memories, put_back, seeded, share};
 use crate::{Memories, Store};
-use plain::{File, MAX_MODEL_BYTES, MAX_TOTAL_BYTES, Plain};
+use plain::{DELETED_GRAPHS, File, MAX_MODEL_BYTES, MAX_TOTAL_BYTES, Plain};
 use step::{NAMES, SEEDS, SIZES, Step, step};
 
 /// The store, and what it should hold.
@@ -34,10 +34,17 @@ struct Model {
     files: Vec<Vec<File>>,
 }
 
+/// The store in these memories, with a bound that is small enough to be met.
+fn open(memories: &Memories<VectorMemory>) -> Store<VectorMemory> {
+    let mut store = Store::open(share(memories)).unwrap();
+    store.bounds.deleted_graphs = DELETED_GRAPHS;
+    store
+}
+
 impl Model {
     fn new() -> Self {
         let memories = memories();
-        let mut store = Store::open(share(&memories)).unwrap();
+        let mut store = open(&memories);
         let plain = Plain { max_open: 6, ..Plain::default() };
         let limits = InitArgs {
             max_model_bytes: Some(MAX_MODEL_BYTES),
@@ -90,7 +97,7 @@ impl Model {
 
     fn upgrade(&mut self) {
         let before = dump(&self.memories);
-        self.store = Store::open(share(&self.memories)).unwrap();
+        self.store = open(&self.memories);
         self.under_way.clear();
         assert!(dump(&self.memories) == before, "opening has written");
         self.check_bytes();
@@ -150,7 +157,8 @@ fn the_store_stays_its_model() {
         }
         model.upgrade();
         // A run that was mostly refused would prove nothing.
-        let Plain { begun, opened, kept, names, .. } = &model.plain;
+        let Plain { begun, opened, kept, names, closed, .. } = &model.plain;
+        assert!(closed.len() > 2 * DELETED_GRAPHS as usize, "{closed:?}");
         let published: u64 = names.values().map(|name| name.next - 1).sum();
         assert!(
             *begun > 200 && published > 150 && *opened > 40 && *kept > 25,

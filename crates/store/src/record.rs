@@ -30,9 +30,10 @@
 //!   failed            ↕ long   why the last commit was refused; empty where none was
 //!   received          ↕ to the end: one bit a chunk, least significant first, ceil(chunks / 8) bytes
 //!
-//! graphs     key: the handle as 8 bytes big-endian
-//!   layout = 1        ↕ 1      version           ↕ 8
-//!   name              ↕ short
+//! graphs     key: the handle as 8 bytes big-endian; those that were closed with their model stand in [`crate::closed`]
+//!   layout = 2        ↕ 1      version           ↕ 8
+//!   name              ↕ short  opener            ↕ short
+//!   layout = 1        as layout 2 without the opener, who is not known
 //!
 //! labels     key: the name, 0x00, the label
 //!   layout = 1        ↕ 1      version           ↕ 8
@@ -59,7 +60,7 @@ use crate::received::Received;
 /// Pages that an extent may end at: 2^36 of them are 4 PiB, far above any stable memory, and no sum of two overflows.
 const MAX_END_PAGE: u64 = 1 << 36;
 
-/// The last names table's layout, and so on for each table: all are at their first.
+/// The layout of every record but [`GraphRecord`].
 const LAYOUT: u8 = 1;
 
 /// What a name remembers.
@@ -241,21 +242,27 @@ impl UploadRecord {
 pub(crate) struct GraphRecord {
     pub(crate) version: u64,
     pub(crate) name: String,
+    /// Who had it opened; `None` in layout 1.
+    pub(crate) opener: Option<Principal>,
 }
 
 impl GraphRecord {
     pub(crate) const TABLE: &'static str = "graphs";
+    const LAYOUT: u8 = 2;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        RecordWriter::new(LAYOUT).u64(self.version).short(self.name.as_bytes()).finish()
+        let mut w = RecordWriter::new(if self.opener.is_some() { Self::LAYOUT } else { LAYOUT });
+        w.u64(self.version).short(self.name.as_bytes());
+        self.opener.iter().fold(&mut w, |w, opener| w.short(opener.as_slice())).finish()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
+        let (layout, mut r) = RecordReader::up_to(Self::TABLE, Self::LAYOUT, bytes)?;
         let version = r.u64()?;
         let name = r.text("name")?;
+        let opener = if layout == Self::LAYOUT { Some(r.principal("opener")?) } else { None };
         r.end()?;
-        Ok(GraphRecord { version, name })
+        Ok(GraphRecord { version, name, opener })
     }
 }
 

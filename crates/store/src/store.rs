@@ -38,7 +38,7 @@ pub struct Store<M: Memory> {
     pub(crate) properties: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
-    /// What the tables of the access side hold at most.
+    /// What the tables hold at most.
     pub(crate) bounds: Bounds,
 }
 

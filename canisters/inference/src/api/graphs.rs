@@ -89,7 +89,7 @@ async fn keep(
     state::store(|s| {
         let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
         let version = s.keep(&files, sha256, encoding, uploader.caller(), facts, ic_cdk::api::time())?;
-        Ok(s.open_graph(&version.name, version.version)?)
+        Ok(s.open_graph(&version.name, version.version, uploader.caller())?)
     })
 }
 
@@ -122,7 +122,7 @@ pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
     contained::room(0).await?;
     let (version, graph) = state::store(|s| {
         let version = s.resolve(&model)?;
-        let graph = s.open_graph(&version.name, version.version)?;
+        let graph = s.open_graph(&version.name, version.version, uploader.caller())?;
         Ok::<_, Error>((version, graph))
     })?;
     let loaded = bring(&version, graph).await;
@@ -192,6 +192,10 @@ pub(super) fn unload(graph: Arg<Graph>) -> Result<(), Error> {
     let uploader = Uploader::check()?;
     let graph = graph?;
     let version = version_of(graph).ok();
+    if let Some(version) = &version {
+        let opener = state::store(|s| s.graph(graph))?.opener;
+        uploader.must_own_or_have_opened(version.uploader, opener)?;
+    }
     let closed = state::store(|s| Ok::<_, Error>(s.close_graph(graph)?));
     audit::of(uploader.caller(), "unload", &format!("graph {graph}"), closed)?;
     refresh_pins();

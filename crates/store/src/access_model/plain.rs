@@ -6,7 +6,7 @@ use candid::Principal;
 use ic_nn_types::{Access, AccessPolicy, AuditEntry, ModelStatistics, Role};
 
 use super::{BOUNDS, HOUR, NAMES};
-use crate::{ContextError, OpenContext};
+use crate::{ContextError, GraphError, OpenContext};
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Caller {
@@ -45,6 +45,8 @@ pub(super) struct Plain {
     pub(super) versions: BTreeSet<Version>,
     pub(super) next_version: BTreeMap<&'static str, u64>,
     pub(super) graphs: BTreeMap<u64, Version>,
+    /// Handles that were closed with their version, oldest first, those that are remembered.
+    pub(super) closed: Vec<(u64, Version)>,
     pub(super) next_graph: u64,
     pub(super) counts: BTreeMap<Version, Counts>,
     pub(super) contexts: BTreeMap<u64, OpenContext>,
@@ -66,6 +68,7 @@ impl Plain {
             versions: BTreeSet::new(),
             next_version: BTreeMap::new(),
             graphs: BTreeMap::new(),
+            closed: Vec::new(),
             next_graph: 1,
             counts: BTreeMap::new(),
             contexts: BTreeMap::new(),
@@ -154,6 +157,25 @@ impl Plain {
             (None, Some(&version)) => gone(version),
             _ if context > 0 && context < self.next_context => Err(ContextError::Finalized { context }),
             _ => Err(ContextError::Unknown { context }),
+        }
+    }
+
+    /// Closes the handles on a version that goes.
+    pub(super) fn close_graphs_of(&mut self, version: Version) {
+        let gone = self.graphs.extract_if(.., |_, on| *on == version);
+        self.closed.extend(gone);
+        let forgotten = self.closed.len().saturating_sub(BOUNDS.deleted_graphs as usize);
+        self.closed.drain(..forgotten);
+    }
+
+    /// Why a handle leads nowhere.
+    pub(super) fn graph_refusal(&self, graph: u64) -> GraphError {
+        match self.closed.iter().find(|(closed, _)| *closed == graph) {
+            Some((_, (name, version))) => {
+                GraphError::Deleted { graph, name: (*name).to_owned(), version: *version }
+            }
+            None if graph > 0 && graph < self.next_graph => GraphError::Unloaded { graph },
+            None => GraphError::Unknown { graph },
         }
     }
 

@@ -11,7 +11,7 @@ use crate::fixture::{dump, file, memories, principal, published, seeded, share, 
 fn loaded<M: Memory>(store: &mut Store<M>, versions: u64) {
     for version in 1..=versions {
         published(store, "m", &file(1, 3));
-        assert_eq!(store.open_graph("m", version), Ok(version));
+        assert_eq!(store.open_graph("m", version, principal(1)), Ok(version));
     }
 }
 
@@ -83,10 +83,7 @@ fn a_context_opens_on_an_open_handle_and_outlives_it() {
     assert_eq!(store.context(context).unwrap().graph, 1);
     assert!(store.contexts_of_version("m", 1), "it drains");
     for (graph, text) in [
-        (
-            1,
-            "graph 1 was unloaded, or its model deleted; load it again with load_by_name, which gives a new handle",
-        ),
+        (1, "graph 1 was unloaded; load its model again, which gives a new handle"),
         (2, "no graph 2; load one with load_by_name"),
     ] {
         let error = store.open_context(graph, principal(1), false, 0).unwrap_err();

@@ -15,7 +15,7 @@ fn deletion_takes_versions_and_all_that_leads_to_them() {
         published(&mut store, "m", &file(1, 3));
     }
     published(&mut store, "m.0", &file(1, 3));
-    let graphs = [1, 3].map(|version| store.open_graph("m", version).unwrap());
+    let graphs = [1, 3].map(|version| store.open_graph("m", version, principal(1)).unwrap());
     for (label, version) in [("a", 1), ("b", 1), ("c", 2), ("d", 3)] {
         store.set_label("m", version, label).unwrap();
     }
@@ -23,16 +23,19 @@ fn deletion_takes_versions_and_all_that_leads_to_them() {
     store.set_property("m", 2, "k", Some("v")).unwrap();
     let want = Deleted { name: "m".into(), versions: vec![1], graphs: vec![graphs[0]] };
     assert_eq!(deleted(&mut store, "m:1"), want);
-    assert_eq!(store.graph(graphs[0]), Err(GraphError::Unloaded { graph: graphs[0] }));
+    assert_eq!(
+        store.graph(graphs[0]),
+        Err(GraphError::Deleted { graph: graphs[0], name: "m".into(), version: 1 })
+    );
     assert!(store.graph(graphs[1]).is_ok());
     let rows = |store: &Store<_>| {
-        [&store.versions, &store.facts, &store.graphs, &store.labels, &store.properties]
-            .map(|t| t.iter().count())
+        let tables = [&store.versions, &store.facts, &store.labels, &store.properties];
+        (tables.map(|t| t.iter().count()), store.graphs().count())
     };
-    assert_eq!(rows(&store), [3, 3, 1, 2, 1]);
+    assert_eq!(rows(&store), ([3, 3, 2, 1], 1));
     let want = Deleted { name: "m".into(), versions: vec![2, 3], graphs: vec![graphs[1]] };
     assert_eq!(deleted(&mut store, "m"), want);
-    assert_eq!(rows(&store), [1, 1, 0, 0, 0]);
+    assert_eq!(rows(&store), ([1, 1, 0, 0], 0));
     assert!(store.get("m.0", 1).is_ok());
 }
 

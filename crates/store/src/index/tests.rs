@@ -102,7 +102,8 @@ fn a_summary_tells_labels_encoding_and_state() {
     store.set_label("a", 2, "best").unwrap();
     store.set_label("a", 3, "canary").unwrap();
     store.retire("a", 1).unwrap();
-    let [resident, loading, _] = [("a", 2), ("a", 3), ("b", 1)].map(|(n, v)| store.open_graph(n, v).unwrap());
+    let [resident, loading, _] =
+        [("a", 2), ("a", 3), ("b", 1)].map(|(n, v)| store.open_graph(n, v, principal(1)).unwrap());
     let residency = Residency { is_resident: &|g| g == resident, is_loading: &|g| g == loading };
     let page = store.list(&ListRequest::default(), residency).unwrap();
     let told: Vec<_> =

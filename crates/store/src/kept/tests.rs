@@ -4,6 +4,7 @@ use ic_nn_types::{Error, ErrorCode, InitArgs};
 use ic_stable_structures::Memory;
 
 use super::*;
+use crate::GraphError;
 use crate::extent::PAGE_BYTES;
 use crate::fixture::{dump, file, memories, principal, published, share, store};
 
@@ -22,13 +23,13 @@ fn bytes_are_kept_under_names_that_are_never_given_again() {
     assert_eq!(store.blob("@1", 1).unwrap().to_vec(), Ok([one, two].concat()));
     assert_eq!(store.builders("@1", 1), Ok(vec![70_000, 3]));
     assert_eq!(store.facts("@1", 1), Ok(b"facts".to_vec()));
-    let graph = store.open_graph("@1", 1).unwrap();
+    let graph = store.open_graph("@1", 1, principal(1)).unwrap();
     assert_eq!(store.graph(graph).unwrap().name, "@1");
     assert_eq!(store.keep(&[&[1]], [8; 32], ONNX, me, b"", 5).unwrap().name, "@2");
     assert_eq!(store.kept().map(|v| v.unwrap().name).collect::<Vec<_>>(), ["@1", "@2"]);
     let size = store.blobs.size();
     assert_eq!(store.discard("@1").unwrap().graphs, [graph]);
-    assert!(store.graph(graph).is_err());
+    assert_eq!(store.graph(graph), Err(GraphError::Deleted { graph, name: "@1".into(), version: 1 }));
     let error = store.discard("@1").unwrap_err();
     assert_eq!(
         error.to_string(),

@@ -1,11 +1,12 @@
 //! What holds after every step, and what is read back at an upgrade.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use ic_nn_types::{ListRequest, ModelState, ModelSummary};
 use ic_stable_structures::Memory;
 
 use super::Model;
+use super::plain::DELETED_GRAPHS;
 use super::step::{LABELS, NAMES, Which};
 use crate::extent::PAGE_BYTES;
 use crate::fixture::{CHUNK, principal};
@@ -27,10 +28,16 @@ impl Model {
                 assert_eq!(came, self.plain.resolve_any(name, which), "{reference}");
             }
         }
-        let graphs = self.store.graphs().map(|g| g.unwrap()).map(|g| (g.graph, (g.name, g.version)));
-        let open: BTreeMap<_, _> =
-            self.plain.versions.iter().filter_map(|(key, v)| Some((v.graph?, key.clone()))).collect();
-        assert!(graphs.eq(open));
+        let handles: BTreeSet<u64> = self.plain.versions.values().filter_map(|v| v.graph).collect();
+        let open = handles.iter().map(|graph| self.plain.graph(*graph).unwrap());
+        assert!(self.store.graphs().map(Result::unwrap).eq(open));
+        let closed =
+            self.plain.closed.iter().rev().take(2 * DELETED_GRAPHS as usize).map(|(graph, _)| *graph);
+        for graph in closed.chain([0, self.plain.opened, self.plain.opened + 1]).chain(handles.clone()) {
+            assert_eq!(self.store.graph(graph), self.plain.graph(graph));
+        }
+        let rows = handles.len() + 2 * self.plain.remembered().len();
+        assert_eq!(self.store.graphs.len(), rows as u64);
     }
 
     /// Every file lies where the model put it, no two overlap, and no record is left behind.

@@ -8,11 +8,13 @@ use ic_nn_types::{GraphEncoding, ModelState, Provenance, VersionPolicy};
 use super::step::{LABELS, Which};
 use crate::extent::PAGE_BYTES;
 use crate::fixture::{CHUNK, principal};
-use crate::{BeginError, LookupError, RoomError, UploadError};
+use crate::{BeginError, GraphError, LookupError, OpenGraph, RoomError, UploadError};
 
 /// Limits of the store that is tested.
 pub(super) const MAX_MODEL_BYTES: u64 = 3 * PAGE_BYTES;
 pub(super) const MAX_TOTAL_BYTES: u64 = 48 * PAGE_BYTES;
+/// Closed handles that it remembers.
+pub(super) const DELETED_GRAPHS: u64 = 5;
 pub(super) const DAY: u64 = 86_400_000_000_000;
 pub(super) const ABANDONED_AFTER: u64 = 7 * DAY;
 
@@ -51,6 +53,8 @@ pub(super) struct Published {
     pub(super) owner: u8,
     pub(super) committed_at: u64,
     pub(super) graph: Option<u64>,
+    /// Who opened the handle that was open last.
+    pub(super) opener: u8,
     pub(super) encoding: GraphEncoding,
     pub(super) retired: bool,
     pub(super) builders: Vec<u64>,
@@ -74,6 +78,8 @@ pub(super) struct Plain {
     pub(super) versions: BTreeMap<(String, u64), Published>,
     pub(super) names: BTreeMap<String, Name>,
     pub(super) labels: BTreeMap<(String, String), u64>,
+    /// Handles that were closed with their version, in the order of closing; also those that are forgotten.
+    pub(super) closed: Vec<(u64, (String, u64))>,
     /// How many there were.
     pub(super) begun: u64,
     pub(super) opened: u64,
@@ -284,9 +290,13 @@ impl Plain {
 
     /// Takes versions away, and answers the handles that were open on them.
     pub(super) fn remove(&mut self, name: &str, versions: &[u64]) -> Vec<u64> {
-        let gone =
-            versions.iter().filter_map(|version| self.versions.remove(&(name.to_owned(), *version))?.graph);
-        let graphs = gone.collect();
+        let mut graphs = Vec::new();
+        for key in versions.iter().map(|version| (name.to_owned(), *version)) {
+            if let Some(graph) = self.versions.remove(&key).and_then(|gone| gone.graph) {
+                graphs.push(graph);
+                self.closed.push((graph, key));
+            }
+        }
         self.labels.retain(|(of, _), on| of != name || !versions.contains(on));
         let left = self.existing(name).len();
         if let Some(known) = self.names.get_mut(name) {
@@ -297,6 +307,27 @@ impl Plain {
             }
         }
         graphs
+    }
+
+    /// Those of the closed handles that are remembered.
+    pub(super) fn remembered(&self) -> &[(u64, (String, u64))] {
+        &self.closed[self.closed.len().saturating_sub(DELETED_GRAPHS as usize)..]
+    }
+
+    /// What a handle stands for.
+    pub(super) fn graph(&self, graph: u64) -> Result<OpenGraph, GraphError> {
+        let open = self.versions.iter().find(|(_, v)| v.graph == Some(graph));
+        if let Some(((name, version), v)) = open {
+            let opener = Some(principal(v.opener));
+            return Ok(OpenGraph { graph, name: name.clone(), version: *version, opener });
+        }
+        match self.remembered().iter().find(|(closed, _)| *closed == graph) {
+            Some((_, (name, version))) => {
+                Err(GraphError::Deleted { graph, name: name.clone(), version: *version })
+            }
+            None if (1..=self.opened).contains(&graph) => Err(GraphError::Unloaded { graph }),
+            None => Err(GraphError::Unknown { graph }),
+        }
     }
 
     /// The names that are kept, in the store's order.

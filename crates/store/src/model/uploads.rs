@@ -227,6 +227,7 @@ impl Model {
             owner: open.owner,
             committed_at: now,
             graph: None,
+            opener: 0,
             encoding: found.unwrap_or(open.encoding),
             retired: false,
             builders: open.builders,
