@@ -22,10 +22,15 @@ pub struct Service<'a> {
 impl<'a> Service<'a> {
     /// Creates a canister and installs the built module with `args`.
     pub fn deploy(replica: &'a dyn Replica, args: Option<InitArgs>) -> Self {
+        Self::deploy_module(replica, &module(), args)
+    }
+
+    /// Creates a canister and installs `module`, the service built otherwise, with `args`.
+    pub fn deploy_module(replica: &'a dyn Replica, module: &[u8], args: Option<InitArgs>) -> Self {
         let canister = replica.create_canister(controller(), CanisterSettings::default());
         let arg = Encode!(&args).expect("the argument encodes");
         replica
-            .install(canister, controller(), InstallMode::Install, &module(), &arg)
+            .install(canister, controller(), InstallMode::Install, module, &arg)
             .expect("the module installs");
         Service { replica, canister }
     }
@@ -42,9 +47,14 @@ impl<'a> Service<'a> {
 
     /// Upgrades to the same module.
     pub fn upgrade(&self) {
+        self.upgrade_to(&module());
+    }
+
+    /// Upgrades to `module`, the service built otherwise.
+    pub fn upgrade_to(&self, module: &[u8]) {
         let arg = Encode!(&None::<InitArgs>).expect("the argument encodes");
         self.replica
-            .install(self.canister, controller(), InstallMode::Upgrade, &module(), &arg)
+            .install(self.canister, controller(), InstallMode::Upgrade, module, &arg)
             .expect("the module upgrades");
     }
 
@@ -129,9 +139,20 @@ pub fn spec(name: &str, bytes: &[u8]) -> UploadSpec {
 /// # Panics
 /// Where it was not built: the tests are about it.
 pub fn module() -> Vec<u8> {
-    let path = repository("target/ic-nn/ic_nn.wasm.gz");
-    std::fs::read(&path)
-        .unwrap_or_else(|e| panic!("{}: {e}; run scripts/build-canister first", path.display()))
+    built("target/ic-nn", "scripts/build-canister")
+}
+
+/// The module that `scripts/check-encodings` made with a feature.
+///
+/// # Panics
+/// Where it was not built: it was asked for by the feature's name.
+pub fn module_with(feature: &str) -> Vec<u8> {
+    built(&format!("target/ic-nn/{feature}"), "scripts/check-encodings")
+}
+
+fn built(folder: &str, script: &str) -> Vec<u8> {
+    let path = repository(folder).join("ic_nn.wasm.gz");
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; run {script} first", path.display()))
 }
 
 /// A file of the repository.

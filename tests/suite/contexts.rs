@@ -265,7 +265,7 @@ fn a_deletion_ends_contexts_and_handles_with_its_reason() {
         let code = ErrorCode::NotFound;
         refused(caller.compute(context, &input(&[1.0]), None), code, &["deleted"]);
         refused(caller.get_output(context, "y", None), code, &["deleted"]);
-        refused(caller.init_execution_context(graph), ErrorCode::InvalidArgument, &["deleted"]);
+        refused(caller.init_execution_context(graph), code, &["deleted"]);
     });
 }
 

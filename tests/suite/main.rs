@@ -4,6 +4,7 @@ mod access;
 mod contexts;
 mod digits;
 mod echo;
+mod encodings;
 mod exporters;
 mod flat;
 mod graphs_api;

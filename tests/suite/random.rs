@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ic_nn_client::ClientError;
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, element};
-use ic_nn_tests::service::{Service, request};
+use ic_nn_tests::service::{Service, refused, request};
 use ic_nn_types::{DeleteRequest, ErrorCode, ListRequest, NamedTensor, Tensor};
 use sha2::{Digest, Sha256};
 
@@ -44,7 +44,8 @@ struct Name {
 struct Plain {
     names: BTreeMap<&'static str, Name>,
     last_graph: u64,
-    closed: BTreeSet<u64>,
+    /// Handles that were closed, and the model whose deletion closed them.
+    closed: BTreeMap<u64, Option<String>>,
 }
 
 impl Plain {
@@ -163,7 +164,8 @@ impl Walk<'_> {
                         let of = self.plain.name(name);
                         of.versions.remove(&number);
                         of.labels.retain(|_, on| *on != number);
-                        self.plain.closed.extend(version.graph);
+                        let deleted = Some(format!("{name}:{number}"));
+                        self.plain.closed.extend(version.graph.map(|graph| (graph, deleted)));
                     }
                 }
             }
@@ -231,9 +233,9 @@ impl Walk<'_> {
                     Some(version) => {
                         result.expect("it unloads");
                         version.graph = None;
-                        self.plain.closed.insert(graph);
+                        self.plain.closed.insert(graph, None);
                     }
-                    None => is_error(result, &[invalid], step),
+                    None => self.is_closed(graph, result, step),
                 }
             }
             _ => {
@@ -286,8 +288,20 @@ impl Walk<'_> {
             }
         }
         assert_eq!(told, expected, "step {step}");
-        for graph in &self.plain.closed {
-            assert!(caller.describe_graph(*graph).is_err(), "step {step}: {graph} is open again");
+        for graph in self.plain.closed.keys() {
+            self.is_closed(*graph, caller.describe_graph(*graph), step);
+        }
+    }
+
+    /// What a handle answers that is not open: why, where its model was deleted.
+    #[track_caller]
+    fn is_closed<T: std::fmt::Debug>(&self, graph: u64, result: Result<T, ClientError>, step: usize) {
+        match self.plain.closed.get(&graph) {
+            Some(Some(model)) => {
+                let error = refused(result, ErrorCode::NotFound, &[]);
+                assert!(error.data.contains(&format!("model {model} was deleted")), "step {step}: {error}");
+            }
+            Some(None) | None => is_error(result, &[ErrorCode::InvalidArgument], step),
         }
     }
 }

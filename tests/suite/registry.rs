@@ -2,8 +2,10 @@
 
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, element};
-use ic_nn_tests::service::{Service, refused};
-use ic_nn_types::{ErrorCode, InitArgs, ListRequest, ModelState, Tensor};
+use ic_nn_tests::service::{Service, principal, refused};
+use ic_nn_types::{
+    ErrorCode, ExecutionTarget, GraphBuilder, GraphEncoding, InitArgs, ListRequest, ModelState, Role, Tensor,
+};
 
 #[test]
 fn versions_count_up_and_are_not_reused() {
@@ -65,8 +67,82 @@ fn handles_are_shared_while_loaded_and_never_reused() {
         assert!(second > first);
         refused(caller.load_by_name("n"), ErrorCode::NotFound, &["n"]);
         service.delete("m").expect("it goes");
-        refused(caller.unload(second), ErrorCode::InvalidArgument, &["deleted"]);
+        refused(caller.unload(second), ErrorCode::NotFound, &["model m:1 was deleted"]);
         assert_eq!(caller.server_metadata().expect("metadata").name, "ic-nn");
+    });
+}
+
+#[test]
+fn a_handle_whose_model_was_deleted_says_so_to_every_method_and_after_an_upgrade() {
+    on_every_runtime("handles of deleted models", |replica| {
+        let service = Service::deploy(replica, None);
+        let caller = service.controller();
+        for name in ["unloaded", "deleted"] {
+            service.upload(name, &onnx::add()).expect("it is accepted");
+        }
+        let unloaded = caller.load_by_name("unloaded").expect("it loads");
+        let deleted = caller.load_by_name("deleted").expect("it loads");
+        caller.unload(unloaded).expect("it unloads");
+        service.delete("unloaded").expect("it goes, and no handle with it");
+        service.delete("deleted").expect("it goes with its handle");
+        let hold = |graph: u64, code: ErrorCode, text: &str| {
+            let words = [format!("graph {graph}"), text.to_owned()];
+            let words = words.each_ref().map(String::as_str);
+            refused(caller.describe_graph(graph), code, &words);
+            refused(caller.list_properties(graph), code, &words);
+            refused(caller.get_property(graph, "cache"), code, &words);
+            refused(caller.set_property(graph, "cache", Some("1")), code, &words);
+            refused(caller.init_execution_context(graph), code, &words);
+            refused(caller.unload(graph), code, &words);
+        };
+        for _ in 0..2 {
+            hold(deleted, ErrorCode::NotFound, "was closed when its model deleted:1 was deleted");
+            hold(unloaded, ErrorCode::InvalidArgument, "was unloaded");
+            hold(deleted + 1, ErrorCode::InvalidArgument, "no graph");
+            service.upgrade();
+        }
+        service.upload("deleted", &onnx::add()).expect("the name goes on");
+        assert_eq!(caller.load_by_name("deleted"), Ok(deleted + 1));
+        hold(deleted, ErrorCode::NotFound, "deleted:1 was deleted");
+    });
+}
+
+#[test]
+fn a_handle_is_closed_by_who_uploaded_the_model_or_opened_it() {
+    on_every_runtime("whose handles", |replica| {
+        let service = Service::deploy(replica, None);
+        let uploader = service.grant(principal(1), Role::Uploader);
+        let opener = service.grant(principal(2), Role::Uploader);
+        let other = service.grant(principal(3), Role::Uploader);
+        let admin = service.grant(principal(4), Role::Admin);
+        uploader.upload("m", &onnx::add(), &mut |_| {}).expect("it is accepted");
+        let opened = || opener.load_by_name("m").expect("it loads");
+        let untouched = |graph, words: &[&str]| {
+            refused(other.unload(graph), ErrorCode::Security, words);
+            assert_eq!(service.controller().describe("m").expect("it is there").graph, Some(graph));
+        };
+        let (one, two) = (principal(1).to_text(), principal(2).to_text());
+        let graph = opened();
+        assert_eq!(other.load_by_name("m"), Ok(graph), "it is shared, and stays its opener's");
+        untouched(graph, &["uploader", &one, &two, "opened it"]);
+        opener.unload(graph).expect("who opened it");
+        uploader.unload(opened()).expect("whose model it is");
+        admin.unload(opened()).expect("an admin");
+        let graph = opened();
+        service.upgrade();
+        untouched(graph, &[&two]);
+        opener.unload(graph).expect("it is its opener's after an upgrade");
+        let graph = uploader.load_by_name("m").expect("it loads");
+        assert_eq!(opener.load_by_name("m"), Ok(graph));
+        refused(opener.unload(graph), ErrorCode::Security, &[&one]);
+        uploader.unload(graph).expect("it closes");
+        // What came as bytes is who loaded it's alone.
+        let builders = [GraphBuilder::from(onnx::add())];
+        let of_bytes = uploader.load(&builders, GraphEncoding::Onnx, ExecutionTarget::Cpu, None);
+        let graph = of_bytes.expect("it loads");
+        refused(other.unload(graph), ErrorCode::Security, &[&one]);
+        uploader.unload(graph).expect("it closes");
+        refused(other.unload(graph), ErrorCode::InvalidArgument, &["unloaded"]);
     });
 }
 
