@@ -5,6 +5,9 @@ use std::process::ExitCode;
 use ic_nn_client::{CallError, ClientError, RejectCode};
 use ic_nn_types::ErrorCode;
 
+/// The replica's code for a message that the canister's `inspect_message` dropped.
+const NOT_LET_IN: &str = "IC0406";
+
 /// A failed command.
 #[derive(Debug)]
 pub struct Failure {
@@ -82,6 +85,12 @@ impl From<ClientError> for Failure {
                 .hint("is the replica running, and is --url right? an upload that broke off resumes when repeated"),
             ClientError::Call { error: CallError::Rejected { code: RejectCode::DestinationInvalid, .. }, .. } => {
                 Failure::unprepared(message).hint("is --canister right, and is the canister on that network?")
+            }
+            ClientError::Call { error: CallError::Rejected { error_code, .. }, .. } if error_code == NOT_LET_IN => {
+                Failure::failed(message).hint(
+                    "the canister drops updates of who may not call them: name your key with --identity; an admin lets you \
+                     in with `ic-nn roles grant PRINCIPAL uploader` (`caller` for inference by update)",
+                )
             }
             ClientError::Call { .. } | ClientError::Upload { .. } | ClientError::Tensor { .. } => {
                 Failure::failed(message)
