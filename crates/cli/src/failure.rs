@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use ic_nn_client::{CallError, ClientError, RejectCode};
 use ic_nn_types::ErrorCode;
 
-/// The replica's code for a message that the canister's `inspect_message` dropped.
+/// The replica's code for a message that the canister's `inspect_message` dropped. A canister's own rejects have it too, but
+/// none of the methods that are called here rejects.
 const NOT_LET_IN: &str = "IC0406";
 
 /// A failed command.
