@@ -17,6 +17,7 @@ mod formats;
 mod graph;
 mod guard;
 mod limits;
+mod lower;
 #[cfg(test)]
 mod one_node;
 mod operators;

@@ -14,7 +14,7 @@ use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
 use crate::ops::{Fault, Kernel};
 use crate::source::Source;
-use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
+use crate::{Arranged, InferError, Limits, ModelError, element, lower, tensors};
 
 /// An output of a graph, whatever the shapes.
 pub(crate) struct Output {
@@ -54,6 +54,8 @@ impl Plan {
         let typed = source.into_typed(&shapes, &values)?.into_decluttered().map_err(engine)?;
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
+        let mut typed = typed;
+        lower::lower(&mut typed).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;
@@ -196,7 +198,8 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
         if node.op.is::<Const>() {
             return 0;
         }
-        let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch);
+        let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch)
+            + node.op.downcast_ref::<lower::Lowered>().map_or(0, lower::Lowered::scratch);
         node.outputs
             .iter()
             .map(|o| {
