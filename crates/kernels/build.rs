@@ -21,8 +21,8 @@ fn main() {
             match (tile.kind, tile.packed) {
                 (Kind::F32, Packed::Splat) => format!("twin::f32_splat::<{}, {}>", tile.rows, tile.vectors),
                 (Kind::F32, Packed::Vector) => format!("twin::f32_vector::<{}, {}>", tile.rows, tile.vectors),
-                (Kind::I16, Packed::Splat) => format!("twin::i16_splat::<{}, {}>", tile.rows, tile.vectors),
-                (Kind::I16, Packed::Vector) => format!("twin::i16_vector::<{}, {}>", tile.rows, tile.vectors),
+                (Kind::I8, Packed::Splat) => format!("twin::i8_splat::<{}, {}>", tile.rows, tile.vectors),
+                (Kind::I8, Packed::Vector) => format!("twin::i8_vector::<{}, {}>", tile.rows, tile.vectors),
             }
         };
         writeln!(

@@ -10,10 +10,10 @@ fn price(instruction: &Instruction<'_>) -> u64 {
     use Instruction::*;
     match instruction {
         Block(_) | Loop(_) | Else | End => 0,
-        LocalGet(_) | LocalSet(_) | LocalTee(_) | I32Const(_) | V128Const(_) => 1,
-        I32Add | I32Sub | I32Mul | I32LtU | I32Eqz => 1,
-        V128Load(_) | V128Load32Splat(_) | V128Load64Zero(_) | V128Load8x8S(_) | V128Store(_) | F32Load(_) => 1,
-        F32x4Splat | F32x4PMin | F32x4PMax | I32x4Add | I32x4DotI16x8S | F32x4ConvertI32x4S => 1,
+        LocalGet(_) | LocalSet(_) | LocalTee(_) | I32Const(_) => 1,
+        I32Add | I32Sub | I32LtU => 1,
+        V128Load(_) | V128Load32Splat(_) | V128Load16Splat(_) | V128Load8x8S(_) | V128Store(_) => 1,
+        I16x8ExtendLowI8x16S | F32x4Splat | F32x4PMin | F32x4PMax | I32x4Add | I32x4DotI16x8S | F32x4ConvertI32x4S => 1,
         F32x4Add | F32x4Mul => 2,
         If(_) | Br(_) | BrIf(_) => 2,
         other => panic!("{other:?} has no price here"),

@@ -10,7 +10,8 @@
 //!
 //! What a multiply-add of four lanes costs: both operands' `local.get` (2), mul (2), add (2). The sum stays on the stack over
 //! [`Tile::unroll`] steps of `k`, so its own get and set are paid once in so many; an operand's first use is its load, by
-//! `local.tee`. In whole numbers, products of int16 are summed by pairs: eight in a dot (1) and an add (1).
+//! `local.tee`. In whole numbers, products are summed by pairs: eight in a dot (1) and an add (1); int8 is made int16 by the
+//! load itself, or by one instruction after it.
 
 use wasm_encoder::{Function, Instruction as I, ValType};
 
@@ -21,8 +22,8 @@ use crate::emit::{Emit, at};
 pub enum Kind {
     /// f32 times f32. A step of `k` is one row of the vector side.
     F32,
-    /// int16 times int16 into int32. A step of `k` is two rows, their numbers side by side.
-    I16,
+    /// int8, on the packed side, times int16 into int32. A step of `k` is two rows, their numbers side by side.
+    I8,
 }
 
 /// The operand that lies in the order in which the tile reads it.
@@ -69,7 +70,7 @@ const VECTORS: [u32; 4] = [8, 4, 2, 1];
 /// Every tile.
 pub fn tiles() -> Vec<Tile> {
     let mut tiles = vec![];
-    for kind in [Kind::F32, Kind::I16] {
+    for kind in [Kind::F32, Kind::I8] {
         for packed in [Packed::Splat, Packed::Vector] {
             for rows in ROWS {
                 for vectors in VECTORS {
@@ -102,7 +103,7 @@ enum P {
     Residual,
     /// Not 0 where outputs are held between the two bounds.
     Clamp,
-    /// Addresses of the factors of whole sums, f32: one a row; one a column where the vector side is packed. Only `Kind::I16`.
+    /// Addresses of the factors of whole sums, f32: one a row; one a column where the vector side is packed. Only `Kind::I8`.
     RowScale,
     ColumnScale,
     /// The bounds, f32.
@@ -115,7 +116,7 @@ const PARAMETERS: u32 = 14;
 impl Tile {
     /// The symbol it is linked by.
     pub fn name(&self) -> String {
-        let kind = if self.kind == Kind::F32 { "f32" } else { "i16" };
+        let kind = if self.kind == Kind::F32 { "f32" } else { "i8" };
         let packed = if self.packed == Packed::Splat { "s" } else { "v" };
         format!("ic_nn_tile_{kind}_{packed}{}x{}", self.rows, self.vectors)
     }
@@ -194,7 +195,7 @@ impl Writer {
                 _ => e.get(self.rows[row - 1]).get(P::SplatStride as u32).put(I::I32Add).set(local),
             };
         }
-        if self.tile.kind == Kind::I16 {
+        if self.tile.kind == Kind::I8 {
             // Whole sums begin at 0, as a local does; the bias is real.
             return;
         }
@@ -240,7 +241,7 @@ impl Writer {
                     }
                     match self.tile.kind {
                         Kind::F32 => e.put(I::F32x4Mul).put(I::F32x4Add),
-                        Kind::I16 => e.put(I::I32x4DotI16x8S).put(I::I32x4Add),
+                        Kind::I8 => e.put(I::I32x4DotI16x8S).put(I::I32x4Add),
                     };
                 }
                 e.set(self.sums[row][vector]);
@@ -248,24 +249,32 @@ impl Writer {
         }
         match self.tile.packed {
             Packed::Splat => {
-                e.advance(P::Splat as u32, 4 * rows * count);
+                e.advance(P::Splat as u32, self.width() / 4 * rows * count);
                 // The address of the last step is at hand.
                 let last = self.steps[count as usize - 1];
                 e.get(last).get(P::VectorStride as u32).put(I::I32Add).set(P::Vector as u32);
             }
             Packed::Vector => {
                 self.rows.iter().for_each(|row| e.advance(*row, 4 * count));
-                e.advance(P::Vector as u32, 16 * vectors * count);
+                e.advance(P::Vector as u32, self.width() * vectors * count);
             }
         }
     }
 
+    /// Bytes of four numbers, or pairs of them, of the packed side.
+    fn width(&self) -> u32 {
+        if self.tile.kind == Kind::F32 { 16 } else { 8 }
+    }
+
     fn load_splat(&self, e: &mut Emit, row: usize, step: usize) {
-        let (address, offset) = match self.tile.packed {
-            Packed::Splat => (P::Splat as u32, 4 * (step as u32 * self.tile.rows + row as u32)),
-            Packed::Vector => (self.rows[row], 4 * step as u32),
+        let place = step as u32 * self.tile.rows + row as u32;
+        match (self.tile.packed, self.tile.kind) {
+            (Packed::Splat, Kind::F32) => e.get(P::Splat as u32).put(I::V128Load32Splat(at(4 * place))),
+            (Packed::Splat, Kind::I8) => {
+                e.get(P::Splat as u32).put(I::V128Load16Splat(at(2 * place))).put(I::I16x8ExtendLowI8x16S)
+            }
+            (Packed::Vector, _) => e.get(self.rows[row]).put(I::V128Load32Splat(at(4 * step as u32))),
         };
-        e.get(address).put(I::V128Load32Splat(at(offset)));
         // A row of one vector uses it once.
         if self.tile.vectors > 1 {
             e.tee(self.splats[step]);
@@ -276,7 +285,7 @@ impl Writer {
         let offset = match self.tile.packed {
             Packed::Vector => {
                 e.get(P::Vector as u32);
-                16 * (step as u32 * self.tile.vectors + vector as u32)
+                self.width() * (step as u32 * self.tile.vectors + vector as u32)
             }
             Packed::Splat if vector > 0 => {
                 e.get(self.steps[step]);
@@ -291,7 +300,10 @@ impl Writer {
                 0
             }
         };
-        e.put(I::V128Load(at(offset)));
+        match (self.tile.packed, self.tile.kind) {
+            (Packed::Vector, Kind::I8) => e.put(I::V128Load8x8S(at(offset))),
+            _ => e.put(I::V128Load(at(offset))),
+        };
         if self.tile.rows > 1 {
             e.tee(self.vectors[step][vector]);
         }

@@ -36,6 +36,31 @@ mod inner {
         unsafe { v128_store(at.cast(), x) }
     }
 
+    /// The larger of magnitudes as bits, so that what is no number is larger than any.
+    #[inline(always)]
+    pub(super) fn magnitude(a: v128, b: v128) -> v128 {
+        i32x4_max(a, v128_and(b, i32x4_splat(0x7fff_ffff)))
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(a: v128) -> [u32; 4] {
+        [u32x4_extract_lane::<0>(a), u32x4_extract_lane::<1>(a), u32x4_extract_lane::<2>(a), u32x4_extract_lane::<3>(a)]
+    }
+
+    /// The lower halves of both, one behind the other.
+    #[inline(always)]
+    pub(super) unsafe fn store_halves(at: *mut i16, a: v128, b: v128) {
+        // SAFETY: the caller's.
+        unsafe { v128_store(at.cast(), i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(a, b)) }
+    }
+
+    /// The lower halves of both, in turn.
+    #[inline(always)]
+    pub(super) unsafe fn store_pairs(at: *mut i16, a: v128, b: v128) {
+        // SAFETY: the caller's.
+        unsafe { v128_store(at.cast(), i16x8_shuffle::<0, 8, 2, 10, 4, 12, 6, 14>(a, b)) }
+    }
+
     /// Lanes 0 and 2 of both.
     #[inline(always)]
     pub(super) fn even(a: v128, b: v128) -> v128 {
@@ -107,6 +132,32 @@ mod inner {
     }
 
     #[inline(always)]
+    pub(super) fn magnitude(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| f32::from_bits(a.to_bits().max(b.to_bits() & 0x7fff_ffff)))
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(a: Inner) -> [u32; 4] {
+        a.map(f32::to_bits)
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_halves(at: *mut i16, a: Inner, b: Inner) {
+        let half = |x: f32| x.to_bits() as i16;
+        let halves = [half(a[0]), half(a[1]), half(a[2]), half(a[3]), half(b[0]), half(b[1]), half(b[2]), half(b[3])];
+        // SAFETY: the caller's.
+        unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_pairs(at: *mut i16, a: Inner, b: Inner) {
+        let half = |x: f32| x.to_bits() as i16;
+        let halves = [half(a[0]), half(b[0]), half(a[1]), half(b[1]), half(a[2]), half(b[2]), half(a[3]), half(b[3])];
+        // SAFETY: the caller's.
+        unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
+    }
+
+    #[inline(always)]
     pub(super) fn even(a: Inner, b: Inner) -> Inner {
         [a[0], a[2], b[0], b[2]]
     }
@@ -174,6 +225,39 @@ impl F32x4 {
     #[must_use]
     pub fn above(self, other: F32x4) -> F32x4 {
         F32x4(inner::pmax(self.0, other.0))
+    }
+
+    /// The larger of the magnitudes, `self` holding one already. What is no number is larger than any.
+    #[inline(always)]
+    #[must_use]
+    pub fn magnitude(self, other: F32x4) -> F32x4 {
+        F32x4(inner::magnitude(self.0, other.0))
+    }
+
+    /// The lanes' bits.
+    #[inline(always)]
+    pub fn bits(self) -> [u32; 4] {
+        inner::bits(self.0)
+    }
+
+    /// Writes the lower halves of `self` and `other`, one behind the other.
+    ///
+    /// # Safety
+    /// There is room for eight.
+    #[inline(always)]
+    pub(crate) unsafe fn store_halves(self, other: F32x4, at: *mut i16) {
+        // SAFETY: the caller's.
+        unsafe { inner::store_halves(at, self.0, other.0) }
+    }
+
+    /// Writes the lower halves of `self` and `other`, in turn.
+    ///
+    /// # Safety
+    /// There is room for eight.
+    #[inline(always)]
+    pub(crate) unsafe fn store_pairs(self, other: F32x4, at: *mut i16) {
+        // SAFETY: the caller's.
+        unsafe { inner::store_pairs(at, self.0, other.0) }
     }
 
     /// Of eight floats, those at even places.

@@ -10,6 +10,7 @@ mod depthwise;
 mod hwc;
 pub mod lanes;
 pub mod product;
+pub mod quantised;
 #[cfg(test)]
 mod random;
 mod tile;

@@ -34,7 +34,7 @@ impl Matrix {
     }
 
     /// Numbers from the first to the last.
-    fn span(&self) -> usize {
+    pub(crate) fn span(&self) -> usize {
         if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + self.columns }
     }
 }
@@ -53,14 +53,17 @@ pub struct Weights {
     bias: Vec<f32>,
 }
 
+/// What the packed side's panels are of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum By {
+pub(crate) enum By {
+    /// Rows of outputs: the splat side.
     Rows,
+    /// Columns of outputs: the vector side.
     Columns,
 }
 
 /// Lengths that cover `length`: 8s, then what is left by halves; with where each begins.
-fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
     let mut at = 0;
     std::iter::from_fn(move || {
         let cut = (at < length).then(|| largest(length - at))?;
@@ -331,7 +334,7 @@ impl Weights {
     }
 }
 
-fn filled(bias: &[f32], length: usize) -> Vec<f32> {
+pub(crate) fn filled(bias: &[f32], length: usize) -> Vec<f32> {
     let mut filled = bias.to_vec();
     filled.resize(length, 0.0);
     filled

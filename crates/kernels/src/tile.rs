@@ -10,10 +10,10 @@ pub(crate) enum Family {
     F32Splat,
     /// f32, the vector side packed.
     F32Vector,
-    /// int16, the splat side packed.
-    I16Splat,
-    /// int16, the vector side packed.
-    I16Vector,
+    /// int8 times int16, the splat side packed.
+    I8Splat,
+    /// int8 times int16, the vector side packed.
+    I8Vector,
 }
 
 /// What a call is charged.
@@ -95,7 +95,7 @@ impl Tile {
     /// # Safety
     /// For every step the packed side holds `rows` numbers, or `4 * vectors` columns; the other side as many at its stride.
     /// `out`, and `residual` where it is not null, hold `rows` rows of `4 * vectors` f32 at `out_stride`; `bias` and the
-    /// scales of the family what [`Call`] says. A number is f32, or a pair of int16 along `k`.
+    /// scales of the family what [`Call`] says. A number is f32; or a pair along `k`, int8 on the packed side and int16 on the other.
     pub(crate) unsafe fn call(&self, call: &Call) {
         let (low, high) = call.bounds.unwrap_or((0.0, 0.0));
         // SAFETY: the caller's, word by word.

@@ -4,22 +4,32 @@ use std::ptr;
 
 /// A sum of products under way.
 trait Sum: Copy {
+    /// Bytes of a number, or a pair of them, on the packed side; of the other side there are four.
+    const PACKED: usize;
+
     /// Where it begins.
     fn begin(bias: f32) -> Self;
     /// With the products of one step.
-    fn add(self, splat: [u8; 4], vector: [u8; 4]) -> Self;
+    ///
+    /// # Safety
+    /// There are so many bytes at both.
+    unsafe fn add(self, packed: *const u8, other: *const u8) -> Self;
     /// The output.
     fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32;
 }
 
 impl Sum for f32 {
+    const PACKED: usize = 4;
+
     fn begin(bias: f32) -> f32 {
         bias
     }
 
     #[inline(always)]
-    fn add(self, splat: [u8; 4], vector: [u8; 4]) -> f32 {
-        self + f32::from_le_bytes(splat) * f32::from_le_bytes(vector)
+    unsafe fn add(self, packed: *const u8, other: *const u8) -> f32 {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (packed.cast::<f32>().read_unaligned(), other.cast::<f32>().read_unaligned()) };
+        self + a * b
     }
 
     fn real(self, _: f32, _: impl Fn() -> f32, _: impl Fn() -> Option<f32>) -> f32 {
@@ -28,14 +38,16 @@ impl Sum for f32 {
 }
 
 impl Sum for i32 {
+    const PACKED: usize = 2;
+
     fn begin(_: f32) -> i32 {
         0
     }
 
     #[inline(always)]
-    fn add(self, splat: [u8; 4], vector: [u8; 4]) -> i32 {
-        let pair = |[a, b, c, d]: [u8; 4]| [i16::from_le_bytes([a, b]), i16::from_le_bytes([c, d])];
-        let (a, b) = (pair(splat), pair(vector));
+    unsafe fn add(self, packed: *const u8, other: *const u8) -> i32 {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (*packed.cast::<[i8; 2]>(), other.cast::<[i16; 2]>().read_unaligned()) };
         let first = i32::from(a[0]) * i32::from(b[0]);
         self.wrapping_add(first.wrapping_add(i32::from(a[1]) * i32::from(b[1])))
     }
@@ -82,17 +94,18 @@ macro_rules! tile {
                     *sum = Sum::begin(bias_of(row, ix));
                 }
                 for step in 0..steps {
-                    let (number, columns) = if $packed {
-                        (4 * (step * ROWS + row), step * vector_stride)
-                    } else {
-                        (row * splat_stride + 4 * step, 16 * step * VECTORS)
-                    };
-                    // SAFETY: the caller's: both sides have so many steps; bytes have no alignment.
-                    let (number, columns) = unsafe {
-                        (*splat.add(number).cast::<[u8; 4]>(), &*vector.add(columns).cast::<[[[u8; 4]; 4]; VECTORS]>())
-                    };
-                    for (sum, lane) in sums.as_flattened_mut().iter_mut().zip(columns.as_flattened()) {
-                        *sum = sum.add(number, *lane);
+                    let size = <$sum as Sum>::PACKED;
+                    for (column, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                        // SAFETY: the caller's: both sides have so many steps.
+                        *sum = unsafe {
+                            if $packed {
+                                let number = splat.add(size * (step * ROWS + row));
+                                sum.add(number, vector.add(step * vector_stride + 4 * column))
+                            } else {
+                                let number = splat.add(row * splat_stride + 4 * step);
+                                sum.add(vector.add(size * (step * 4 * VECTORS + column)), number)
+                            }
+                        };
                     }
                 }
                 for (column, sum) in sums.as_flattened().iter().enumerate() {
@@ -125,10 +138,10 @@ tile!(
     f32_vector, f32, splat_packed = false
 );
 tile!(
-    /// int16 by pairs, the splat side packed.
-    i16_splat, i32, splat_packed = true
+    /// int8 times int16 by pairs, the splat side packed.
+    i8_splat, i32, splat_packed = true
 );
 tile!(
-    /// int16 by pairs, the vector side packed.
-    i16_vector, i32, splat_packed = false
+    /// int8 times int16 by pairs, the vector side packed.
+    i8_vector, i32, splat_packed = false
 );
