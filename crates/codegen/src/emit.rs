@@ -119,7 +119,7 @@ impl Emit {
     }
 }
 
-/// Where a load or store reaches beyond its address. Alignment is that of a float: a hint that nothing depends on.
+/// Where a load or store reaches beyond its address. Nothing is said of alignment: a hint that nothing depends on.
 pub(crate) fn at(offset: u32) -> MemArg {
-    MemArg { offset: u64::from(offset), align: 2, target: MemArgTarget::Memory(0), ordering: None }
+    MemArg { offset: u64::from(offset), align: 0, target: MemArgTarget::Memory(0), ordering: None }
 }

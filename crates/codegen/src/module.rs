@@ -1,7 +1,10 @@
-//! Tiles as a module of their own, each exported under its name beside its memory: to run, meter and look at.
+//! Tiles as a module of their own, with a memory and a table that has them in order: to run, meter and look at.
+
+use std::borrow::Cow;
 
 use wasm_encoder::{
-    CodeSection, ExportKind, ExportSection, FunctionSection, MemorySection, MemoryType, Module, TypeSection,
+    CodeSection, ConstExpr, ElementSection, Elements, ExportKind, ExportSection, FunctionSection, MemorySection,
+    MemoryType, Module, RefType, TableSection, TableType, TypeSection,
 };
 
 use crate::Tile;
@@ -19,15 +22,27 @@ pub fn module(tiles: &[Tile], pages: u64) -> Vec<u8> {
         page_size_log2: None,
     });
     let mut functions = FunctionSection::new();
-    let mut exports = ExportSection::new();
     let mut code = CodeSection::new();
-    exports.export("memory", ExportKind::Memory, 0);
-    for (ix, tile) in tiles.iter().enumerate() {
+    let count = tiles.len() as u64;
+    let mut tables = TableSection::new();
+    tables.table(TableType {
+        element_type: RefType::FUNCREF,
+        table64: false,
+        minimum: count,
+        maximum: Some(count),
+        shared: false,
+    });
+    let mut elements = ElementSection::new();
+    let order: Vec<u32> = (0..count as u32).collect();
+    elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(Cow::Owned(order)));
+    let mut exports = ExportSection::new();
+    exports.export("memory", ExportKind::Memory, 0).export("table", ExportKind::Table, 0);
+    for tile in tiles {
         functions.function(0);
-        exports.export(&tile.name(), ExportKind::Func, ix as u32);
         code.function(&tile.emit().0);
     }
     let mut module = Module::new();
-    module.section(&types).section(&functions).section(&memories).section(&exports).section(&code);
+    module.section(&types).section(&functions).section(&tables).section(&memories).section(&exports);
+    module.section(&elements).section(&code);
     module.finish()
 }
