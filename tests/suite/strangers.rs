@@ -99,7 +99,7 @@ fn argument(method: &str, s: &Standing) -> Option<Vec<u8>> {
         "set_input" => arg((s.context, "left", tensor(), None::<u64>)),
         "compute" => arg((s.context, inputs(), None::<ic_nn_types::ComputeOptions>)),
         "finalize_execution_context" => arg((s.context,)),
-        "infer" => arg((request("m", inputs()),)),
+        "infer" | "profile" => arg((request("m", inputs()),)),
         "verify_receipt" => {
             arg((VerifyRequest { receipt: s.receipt.clone(), inputs: inputs(), outputs: None },))
         }

@@ -1,7 +1,7 @@
 //! An inference, from named tensors to outputs: in this message where the graph has run on these shapes before, else in a
 //! contained call.
 
-use ic_nn_engine::Arranged;
+use ic_nn_engine::{Arranged, NodeCost};
 use ic_nn_store::Version;
 use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
@@ -32,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) hash: bool,
     /// Answers of this model that are kept; 0 where the cache is off or not wanted.
     pub(crate) cache_entries: usize,
+    /// Count what each node takes.
+    pub(crate) profile: bool,
 }
 
 /// What an inference gave.
@@ -50,6 +52,8 @@ pub(crate) struct Answer {
     pub(crate) contained_instructions: u64,
     /// Whether the response cache had it.
     pub(crate) cached: bool,
+    /// What each node took, where it was asked for.
+    pub(crate) nodes: Vec<NodeCost>,
 }
 
 /// What a run gave and took.
@@ -58,6 +62,7 @@ pub(crate) struct Ran {
     pub(crate) inputs_hash: Option<[u8; 32]>,
     pub(crate) facts: RunFacts,
     pub(crate) cached: bool,
+    pub(crate) nodes: Vec<NodeCost>,
 }
 
 impl From<Ran> for Answer {
@@ -67,6 +72,7 @@ impl From<Ran> for Answer {
             inputs_hash: ran.inputs_hash,
             plan_instructions: ran.facts.plan_instructions,
             cached: ran.cached,
+            nodes: ran.nodes,
             ..Default::default()
         }
     }
@@ -121,7 +127,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
             && let Some(outputs) = cache::find(&version.sha256, &hash)
         {
             let facts = RunFacts { shapes, plan_instructions: 0, run_instructions: 0, fixed: false };
-            return Ok(Ran { outputs, inputs_hash, facts, cached: true });
+            return Ok(Ran { outputs, inputs_hash, facts, cached: true, nodes: vec![] });
         }
         let planned = r.graph.planned(&inputs).is_some();
         if let (Some(most), Some(known)) = (limits.max_instructions, r.known(&inputs)) {
@@ -136,7 +142,11 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
         let start = runtime::message_instructions();
         r.graph.plan(&inputs, &heap)?;
         let middle = runtime::message_instructions();
-        let outputs = r.graph.run(&inputs, &heap)?;
+        let (outputs, nodes) = if limits.profile {
+            r.graph.profile(&inputs, &heap, &runtime::message_instructions)?
+        } else {
+            (r.graph.run(&inputs, &heap)?, vec![])
+        };
         let end = runtime::message_instructions();
         if let Some(hash) = inputs_hash {
             cache::keep(&version.sha256, &hash, &outputs, limits.cache_entries);
@@ -147,7 +157,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
             run_instructions: end - middle,
             fixed: r.graph.planned(&inputs).is_some_and(|p| p.fixed && !p.bound),
         };
-        Ok(Ran { outputs, inputs_hash, facts, cached: false })
+        Ok(Ran { outputs, inputs_hash, facts, cached: false, nodes })
     })
 }
 

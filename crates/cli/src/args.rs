@@ -233,7 +233,13 @@ pub struct ProfileArgs {
     /// Without inputs, random:0
     #[command(flatten)]
     pub input: InputArgs,
-    /// Print everything as JSON
+    /// Also say which nodes of the graph take the instructions
+    #[arg(long)]
+    pub nodes: bool,
+    /// Write a page with a bar for each node, to open in a browser
+    #[arg(long, value_name = "FILE.html")]
+    pub page: Option<PathBuf>,
+    /// Print everything as JSON, nodes too
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]

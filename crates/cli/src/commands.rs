@@ -17,6 +17,7 @@ mod graphs;
 mod labels;
 mod metadata;
 mod model_file;
+mod nodes;
 mod profile;
 mod receipt;
 mod registry;

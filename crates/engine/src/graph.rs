@@ -9,7 +9,7 @@ use crate::bound::Growth;
 use crate::check::admit;
 use crate::encoding::{self, Format};
 use crate::error::refused_or;
-use crate::plan::{Output, Plan};
+use crate::plan::{NodeCost, Output, Plan};
 use crate::source::Source;
 use crate::{
     Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, formats,
@@ -330,9 +330,41 @@ impl Graph {
         let Some(plan) = self.plans.last_mut() else {
             return Err(InferError::Engine("the plan is gone".into()));
         };
-        let outputs = plan.run(&self.outputs, &inputs.tensors, limits)?;
+        let outputs = plan.run(&self.outputs, &inputs.tensors, limits, &mut |_| ())?;
         plan.has_run = true;
         Ok(outputs)
+    }
+}
+
+impl Graph {
+    /// Runs the graph as [`Graph::run`] does, and says what each node took by `clock`, in the order in which they ran. The
+    /// clock's own price is in what it measures, once a node.
+    ///
+    /// # Errors
+    /// As [`Graph::run`].
+    pub fn profile(
+        &mut self,
+        inputs: &Arranged,
+        limits: &Limits,
+        clock: &dyn Fn() -> u64,
+    ) -> Result<(Vec<NamedTensor>, Vec<NodeCost>), InferError> {
+        self.plan(inputs, limits)?;
+        let Some(plan) = self.plans.last_mut() else {
+            return Err(InferError::Engine("the plan is gone".into()));
+        };
+        let mut costs = vec![];
+        let mut last = clock();
+        let outputs = plan.run(&self.outputs, &inputs.tensors, limits, &mut |id| {
+            let now = clock();
+            costs.push((id, now - last));
+            last = clock();
+        })?;
+        plan.has_run = true;
+        let costs = costs
+            .into_iter()
+            .filter_map(|(id, instructions)| Some(NodeCost { instructions, ..plan.node(id)? }))
+            .collect();
+        Ok((outputs, costs))
     }
 }
 

@@ -17,6 +17,7 @@ mod formats;
 mod graph;
 mod guard;
 mod limits;
+mod lower;
 #[cfg(test)]
 mod one_node;
 mod operators;
@@ -31,6 +32,7 @@ pub use element::tensor_types;
 pub use error::{InferError, InputError, ModelError};
 pub use graph::{Arranged, Graph, LoadCost, Planned, Trial};
 pub use limits::Limits;
+pub use plan::NodeCost;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use tensors::check_part;
 

@@ -14,7 +14,7 @@ use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
 use crate::ops::{Fault, Kernel};
 use crate::source::Source;
-use crate::{Arranged, InferError, Limits, ModelError, element, tensors};
+use crate::{Arranged, InferError, Limits, ModelError, element, lower, tensors};
 
 /// An output of a graph, whatever the shapes.
 pub(crate) struct Output {
@@ -22,6 +22,23 @@ pub(crate) struct Output {
     pub(crate) name: String,
     /// Whether it leaves as bfloat16.
     pub(crate) bfloat: bool,
+}
+
+/// A node of a plan, and what a run of it took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeCost {
+    /// Its name in the file, or one made from it.
+    pub name: String,
+    /// The operator that runs.
+    pub operator: String,
+    /// The shape of its first output; `None` where a length depends on values.
+    pub dimensions: Vec<Option<u32>>,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of its operands, constants outside of it included, and of its first output.
+    pub bytes: u64,
+    /// What it took, by the clock that was given.
+    pub instructions: u64,
 }
 
 /// An optimised graph for `shapes`.
@@ -54,6 +71,8 @@ impl Plan {
         let typed = source.into_typed(&shapes, &values)?.into_decluttered().map_err(engine)?;
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
+        let mut typed = typed;
+        lower::lower(&mut typed).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;
@@ -66,6 +85,27 @@ impl Plan {
     /// Whether it was made for the shapes of `inputs`, and for the values that are part of a plan.
     pub(crate) fn is_for(&self, inputs: &Arranged) -> bool {
         inputs.shapes().eq(&self.shapes) && inputs.values == self.values
+    }
+
+    /// What node `id` is, and what it moves and multiplies as far as shapes are known; without what it took.
+    pub(crate) fn node(&self, id: usize) -> Option<NodeCost> {
+        let model = self.runnable.model();
+        let node = model.nodes().get(id)?;
+        let bytes = |outlet: OutletId| {
+            model.outlet_fact(outlet).ok().and_then(|f| f.mem_size().to_i64().ok()).map_or(0, |b| b.max(0) as u64)
+        };
+        let output = OutletId::new(id, 0);
+        let shape = model.outlet_fact(output).map_or(vec![], |fact| {
+            fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect()
+        });
+        Some(NodeCost {
+            name: node.name.clone(),
+            operator: node.op.name().into_owned(),
+            dimensions: shape,
+            macs: macs_of(model, node).unwrap_or(0),
+            bytes: node.inputs.iter().map(|input| bytes(*input)).sum::<u64>() + bytes(output),
+            instructions: 0,
+        })
     }
 
     /// Types and shapes of the outputs; null where the length depends on values.
@@ -90,12 +130,13 @@ impl Plan {
         Ok(described)
     }
 
-    /// Runs the plan on arranged inputs of its shapes.
+    /// Runs the plan on arranged inputs of its shapes. `watch` is told each node when it has run.
     pub(crate) fn run(
         &self,
         outputs: &[Output],
         inputs: &[Wire],
         limits: &Limits,
+        watch: &mut dyn FnMut(usize),
     ) -> Result<Vec<NamedTensor>, InferError> {
         admit("running the model", self.peak_bytes, limits)?;
         let engine = |e: TractError| InferError::Engine(one_line(&e));
@@ -132,6 +173,7 @@ impl Plan {
                     reason: fault.to_string(),
                 });
             }
+            watch(node.id);
             outputs
         });
         let values = match (refused, ran) {
@@ -166,13 +208,15 @@ fn refuse_types(model: &TypedModel) -> Result<(), ModelError> {
 }
 
 fn macs(model: &TypedModel) -> TractResult<u64> {
+    model.nodes().iter().try_fold(0u64, |sum, node| Ok(sum.saturating_add(macs_of(model, node)?)))
+}
+
+fn macs_of(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
+    let (inputs, _) = model.node_facts(node.id)?;
     let mut macs = 0u64;
-    for node in model.nodes() {
-        let (inputs, _) = model.node_facts(node.id)?;
-        for (cost, count) in node.op.cost(&inputs).unwrap_or_default() {
-            if matches!(cost, Cost::FMA(_)) {
-                macs = macs.saturating_add(count.to_i64().map_or(0, |n| n.max(0) as u64));
-            }
+    for (cost, count) in node.op.cost(&inputs).unwrap_or_default() {
+        if matches!(cost, Cost::FMA(_)) {
+            macs = macs.saturating_add(count.to_i64().map_or(0, |n| n.max(0) as u64));
         }
     }
     Ok(macs)
@@ -196,7 +240,8 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
         if node.op.is::<Const>() {
             return 0;
         }
-        let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch);
+        let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch)
+            + node.op.downcast_ref::<lower::Lowered>().map_or(0, lower::Lowered::scratch);
         node.outputs
             .iter()
             .map(|o| {

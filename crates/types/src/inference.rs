@@ -94,3 +94,33 @@ pub struct InferResponse {
     /// What ties model, inputs and outputs together, where it was asked for.
     pub receipt: Option<Receipt>,
 }
+
+/// What a node of a graph took in one inference.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct NodeProfile {
+    /// Its name in the file, or one made from it.
+    pub name: String,
+    /// The operator that ran.
+    pub operator: String,
+    /// The shape of its first output; null where a length depends on values.
+    pub dimensions: Vec<Option<u32>>,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes of its operands and of its first output.
+    pub bytes: u64,
+    /// Instructions, about 200 of which are the counting.
+    pub instructions: u64,
+}
+
+/// Where the instructions of an inference went.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ProfileResponse {
+    /// The version that ran.
+    pub version: u64,
+    /// The nodes in the order in which they ran; the 5,000 dearest where there are more.
+    pub nodes: Vec<NodeProfile>,
+    /// How many nodes ran.
+    pub count: u32,
+    /// Instructions of all of them.
+    pub instructions: u64,
+}

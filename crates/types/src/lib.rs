@@ -24,7 +24,7 @@ pub use graph::{
 };
 pub use inference::{
     ComputeOptions, Context, GraphBuilder, InferParameters, InferRequest, InferResponse, LoadOptions,
-    OutputPart, OutputRange,
+    NodeProfile, OutputPart, OutputRange, ProfileResponse,
 };
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{

@@ -6,7 +6,8 @@
 use ic_cdk::{query, update};
 use ic_nn_store::Version;
 use ic_nn_types::{
-    Error, ErrorCode, InferParameters, InferRequest, InferResponse, RunFacts, Verdict, VerifyRequest,
+    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NodeProfile, ProfileResponse, RunFacts, Verdict,
+    VerifyRequest,
 };
 
 use super::properties::Properties;
@@ -60,6 +61,43 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
         if ic_cdk::api::in_replicated_execution() { wire::MAX_UPDATE_REPLY } else { wire::MAX_QUERY_REPLY };
     let answer = Answer { load_instructions, ..ran.into() };
     respond(&version, answer, outputs.as_ref(), &parameters, limit)
+}
+
+/// Nodes that a reply has room for: each is a name of 200 bytes at most and some numbers.
+const MAX_NODES: usize = 5_000;
+
+#[update(hidden = true, decode_with = "crate::wire::decode::<InferRequest>")]
+pub(super) async fn profile(request: Arg<InferRequest>) -> Result<ProfileResponse, Error> {
+    let spender = Spender::check()?;
+    let InferRequest { model, inputs, parameters, .. } = request?;
+    let version = state::store(|s| s.resolve(&model))?;
+    let limits = limits(&version, &parameters.unwrap_or_default())?;
+    spender.pay();
+    let limits = Limits { profile: true, cache_entries: 0, hash: false, ..limits };
+    let result = run::infer(&version, inputs, limits).await;
+    account(&spender, &version, &result);
+    let mut nodes = result?.nodes;
+    let instructions = nodes.iter().map(|node| node.instructions).sum();
+    let count = nodes.len() as u32;
+    // The dearest, in the order in which they ran.
+    if nodes.len() > MAX_NODES {
+        let mut dearest: Vec<u64> = nodes.iter().map(|node| node.instructions).collect();
+        dearest.sort_unstable_by(|a, b| b.cmp(a));
+        nodes.retain(|node| node.instructions >= dearest[MAX_NODES]);
+        nodes.truncate(MAX_NODES);
+    }
+    let nodes = nodes
+        .into_iter()
+        .map(|node| NodeProfile {
+            name: node.name.chars().take(200).collect(),
+            operator: node.operator,
+            dimensions: node.dimensions,
+            macs: node.macs,
+            bytes: node.bytes,
+            instructions: node.instructions,
+        })
+        .collect();
+    Ok(ProfileResponse { version: version.version, nodes, count, instructions })
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<VerifyRequest>")]
@@ -117,6 +155,7 @@ pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<
         max_instructions: most,
         hash: parameters.receipt == Some(true),
         cache_entries: if parameters.cache == Some(false) { 0 } else { properties.cache },
+        profile: false,
     })
 }
 

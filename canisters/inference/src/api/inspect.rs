@@ -26,6 +26,7 @@ fn inspect_message() {
         "grant_role" | "revoke_role" | "set_version_policy" | "set_access_policy" | "set_price"
         | "set_caller_quota" => Admin::check().is_ok(),
         "infer"
+        | "profile"
         | "verify_receipt"
         | "init_execution_context"
         | "set_input"

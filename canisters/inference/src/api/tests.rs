@@ -102,6 +102,7 @@ fn signatures() -> Vec<Signature> {
         sync("finalize_execution_context", contexts::finalize_execution_context),
         later("infer", inference::infer),
         sync("infer_query", inference::infer_query),
+        later("profile", inference::profile),
         later("verify_receipt", inference::verify_receipt),
         bare("server_live", server::server_live),
         bare("server_ready", server::server_ready),

@@ -1,11 +1,12 @@
 //! `profile`: what a model costs in the canister, step by step, counted.
 
-use ic_nn_types::Limits;
+use ic_nn_types::{InferRequest, Limits, ProfileResponse};
 use serde_json::{Value, json};
 
 use crate::args::{InputArgs, ProfileArgs};
 use crate::commands::ask::{By, ask};
 use crate::commands::model_file::{self, ModelFiles};
+use crate::commands::nodes;
 use crate::failure::Failure;
 use crate::format;
 use crate::input;
@@ -40,6 +41,7 @@ struct Profile {
     heap_bytes: u64,
     stable_bytes: u64,
     limits: Limits,
+    nodes: ProfileResponse,
 }
 
 /// Runs the model through all its steps.
@@ -50,10 +52,14 @@ pub fn profile(args: &ProfileArgs, progress: Progress) -> Result<(), Failure> {
     let target = Target::unlimited(&wasm, progress)?;
     let Target::Local(local) = &target else { return Ok(()) };
     let profile = measure(&target, local, &wasm, args, &files, progress)?;
+    if let Some(path) = &args.page {
+        std::fs::write(path, nodes::page(&profile.model, &profile.nodes))
+            .map_err(|e| Failure::usage(format!("{} cannot be written: {e}", path.display())))?;
+    }
     if args.json {
         print_json(&profile.json());
     } else {
-        profile.print();
+        profile.print(args.nodes);
     }
     Ok(())
 }
@@ -113,7 +119,10 @@ fn measure(
         steps.push(Step { what, charge, query: by == By::Query });
     }
     let (heap_bytes, stable_bytes) = local.memory();
-    Ok(Profile { model, bytes: files.bytes(), steps, steady, not_queried, heap_bytes, stable_bytes, limits })
+    let Some(case) = cases.first() else { return Err(Failure::usage("no input came".to_owned())) };
+    let request = InferRequest { model: model.clone(), inputs: case.inputs.clone(), ..Default::default() };
+    let nodes = progress.during("counting by node", || client.profile(&request))?;
+    Ok(Profile { model, bytes: files.bytes(), steps, steady, not_queried, heap_bytes, stable_bytes, limits, nodes })
 }
 
 impl Profile {
@@ -150,7 +159,7 @@ impl Profile {
         }
     }
 
-    fn print(&self) {
+    fn print(&self, by_node: bool) {
         say!("{}, {}", self.model, format::bytes(self.bytes));
         let mut header = vec!["step".to_owned(), "instructions".to_owned()];
         for nodes in NODES {
@@ -169,6 +178,9 @@ impl Profile {
         say!("{table}");
         say!("memory: {} heap, {} stable", format::bytes(self.heap_bytes), format::bytes(self.stable_bytes));
         say!("{}", self.verdict());
+        if by_node {
+            nodes::print(&self.nodes);
+        }
     }
 
     fn json(&self) -> Value {
@@ -197,6 +209,7 @@ impl Profile {
             "fits_query": self.steady <= self.limits.query_instructions && self.not_queried.is_none(),
             "fits_update": self.updates() <= 1,
             "updates": self.updates(),
+            "profile": nodes::json(&self.nodes),
         })
     }
 }

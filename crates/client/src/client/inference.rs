@@ -1,6 +1,6 @@
 //! Inference in one call, and receipts.
 
-use ic_nn_types::{InferRequest, InferResponse, Verdict, VerifyRequest};
+use ic_nn_types::{InferRequest, InferResponse, ProfileResponse, Verdict, VerifyRequest};
 
 use crate::{Client, ClientError, Transport};
 
@@ -13,6 +13,11 @@ impl<T: Transport> Client<T> {
     /// One inference as a query: answered by one node, up to 5 B instructions, free.
     pub fn infer_query(&self, request: &InferRequest) -> Result<InferResponse, ClientError> {
         self.query("infer_query", (request,))
+    }
+
+    /// Infers as an update, and answers what each node took.
+    pub fn profile(&self, request: &InferRequest) -> Result<ProfileResponse, ClientError> {
+        self.update("profile", (request,))
     }
 
     /// Holds a receipt to inputs and outputs, which without outputs are computed again.

@@ -32,7 +32,7 @@ use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
-pub(crate) use kernel::{Fault, Kernel};
+pub(crate) use kernel::{Fault, Kernel, strides};
 pub(crate) use lowered::Refusal;
 use lowered::{Lowered, Wire};
 

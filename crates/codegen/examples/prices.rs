@@ -1,0 +1,19 @@
+//! Prints what each tile costs a multiply-add, at some lengths of `k`.
+
+use ic_nn_codegen::{Kind, tiles};
+
+fn main() {
+    println!("{:<24}{:>8}{:>8}{:>8}{:>8}", "tile", "k=32", "k=128", "k=512", "limit");
+    for tile in tiles() {
+        let (_, price) = tile.emit();
+        let per_step = if tile.kind == Kind::F32 { 1 } else { 2 };
+        let lanes = f64::from(tile.rows * tile.vectors * 4 * per_step);
+        let unroll = u64::from(tile.unroll());
+        let at = |k: u64| {
+            let steps = k / u64::from(per_step);
+            (price.fixed + steps / unroll * price.block + steps % unroll * price.step) as f64 / (steps as f64 * lanes)
+        };
+        let limit = price.block as f64 / (unroll as f64 * lanes);
+        println!("{:<24}{:>8.3}{:>8.3}{:>8.3}{:>8.3}", tile.name(), at(32), at(128), at(512), limit);
+    }
+}

@@ -1,0 +1,47 @@
+//! Tiles as an object file that the linker takes, in an archive that rustc takes.
+//!
+//! Layout of the object: the WebAssembly object format (tool-conventions, Linking.md): an ordinary module whose memory is
+//! imported as `env.__linear_memory` and whose functions are in the symbol table of a `linking` section. The functions call
+//! nothing and name no global, so nothing has to be relocated.
+
+use wasm_encoder::{
+    CodeSection, EntityType, FunctionSection, ImportSection, LinkingSection, MemoryType, Module, SymbolTable,
+    TypeSection,
+};
+
+use crate::Tile;
+
+/// The object file of these tiles.
+pub fn object(tiles: &[Tile]) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    types.ty().function(Tile::parameters(), []);
+    let mut imports = ImportSection::new();
+    let memory =
+        MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    imports.import("env", "__linear_memory", EntityType::Memory(memory));
+    let mut functions = FunctionSection::new();
+    let mut code = CodeSection::new();
+    let mut symbols = SymbolTable::new();
+    for (ix, tile) in tiles.iter().enumerate() {
+        functions.function(0);
+        code.function(&tile.emit().0);
+        symbols.function(SymbolTable::WASM_SYM_VISIBILITY_HIDDEN, ix as u32, Some(&tile.name()));
+    }
+    let mut linking = LinkingSection::new();
+    linking.symbol_table(&symbols);
+    let mut module = Module::new();
+    module.section(&types).section(&imports).section(&functions).section(&code).section(&linking);
+    module.finish()
+}
+
+/// An archive of one member, in the common `ar` format, without a symbol index: rustc writes one.
+pub fn archive(name: &str, object: &[u8]) -> Vec<u8> {
+    let mut archive = b"!<arch>\n".to_vec();
+    let header = format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", format!("{name}/"), 0, 0, 0, "100644", object.len());
+    archive.extend(header.as_bytes());
+    archive.extend(object);
+    if object.len() % 2 == 1 {
+        archive.push(b'\n');
+    }
+    archive
+}

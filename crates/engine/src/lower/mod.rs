@@ -1,0 +1,59 @@
+//! Lowering: nodes of tract's graph that nearly all instructions are spent in, replaced by nodes on our own kernels.
+//!
+//! Runs on the decluttered graph, before tract chooses implementations for what is left. First each product and each
+//! convolution of f32 is replaced where there is a kernel for its shape ([`product`], [`conv`]); then what follows one, a bias, an
+//! addition, bounds, moves into it ([`fuse`]). Everything that a pass does not know stays as it is, so a pass can be left
+//! out and the graph means the same.
+
+mod conv;
+mod einsum;
+mod fuse;
+mod node;
+mod product;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::cnn::conv::Conv;
+use tract_onnx::tract_core::ops::einsum::EinSum;
+
+pub(crate) use node::Lowered;
+
+/// Lowers what can be.
+pub(crate) fn lower(model: &mut TypedModel) -> TractResult<()> {
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let lowered = if let Some(op) = node.op_as::<EinSum>() {
+            product::lower(model, node, op)?
+        } else if let Some(op) = node.op_as::<Conv>() {
+            conv::lower(model, node, op)?
+        } else {
+            None
+        };
+        let Some((lowered, inputs)) = lowered else { continue };
+        TypedModelPatch::replace_single_op(model, node, &inputs, lowered)?.apply(model)?;
+    }
+    fuse::fuse(model)?;
+    model.compact()
+}
+
+/// The f32 values of a constant outlet.
+fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
+    let fact = model.outlet_fact(outlet)?;
+    Ok(fact.konst.clone().filter(|k| k.datum_type() == f32::datum_type() && k.is_plain_ram()))
+}
+
+/// The concrete shape of a plain f32 outlet.
+fn shape(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<usize>>> {
+    let fact = model.outlet_fact(outlet)?;
+    if fact.datum_type != f32::datum_type() || !fact.is_plain() {
+        return Ok(None);
+    }
+    Ok(fact.shape.as_concrete().map(|shape| shape.into()))
+}
+
+/// The floats of a tensor.
+fn floats(tensor: &Tensor) -> TractResult<&[f32]> {
+    tensor.try_as_plain_ram()?.as_slice::<f32>()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! A lowered node: a kernel with its weights, and what follows it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ic_nn_kernels::product::After;
+use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise};
+use tract_onnx::tract_core::internal::*;
+
+use super::floats;
+use super::product::Product;
+
+/// What a node computes before what follows.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Body {
+    /// A matrix product.
+    Product(Product),
+    /// A convolution of planes.
+    Conv(Conv),
+    /// One of each plane by itself.
+    Depthwise(Depthwise),
+    /// A convolution of images whose channels are innermost.
+    HwcConv(HwcConv),
+    /// One of each channel by itself.
+    HwcDepthwise(HwcDepthwise),
+}
+
+/// A kernel as an operator of a typed graph. Inputs are the body's, then the residual where there is one.
+#[derive(Clone, PartialEq)]
+pub(crate) struct Lowered {
+    /// What is computed.
+    pub(crate) body: Arc<Body>,
+    /// The axis of the output that a bias runs along.
+    pub(crate) bias_axis: Option<usize>,
+    /// Whether the last input is added to the output.
+    pub(crate) residual: bool,
+    /// Bounds of the output.
+    pub(crate) bounds: Option<(f32, f32)>,
+    /// Shape of the output.
+    pub(crate) output: TVec<usize>,
+    /// Images that lie one behind the other.
+    pub(crate) images: usize,
+    /// Multiply-accumulates of a run.
+    pub(crate) macs: u64,
+}
+
+impl Eq for Lowered {}
+
+impl Lowered {
+    pub(crate) fn new(body: Body, bias_axis: Option<usize>, output: TVec<usize>, macs: u64) -> Lowered {
+        Lowered { body: Arc::new(body), bias_axis, residual: false, bounds: None, output, images: 1, macs }
+    }
+
+    /// Bytes that a run takes beside inputs and outputs.
+    pub(crate) fn scratch(&self) -> u64 {
+        (match &*self.body {
+            Body::Product(product) => product.scratch(),
+            Body::Conv(conv) => conv.scratch(),
+            Body::Depthwise(conv) => conv.scratch(),
+            Body::HwcConv(conv) => conv.scratch(),
+            Body::HwcDepthwise(conv) => conv.scratch(),
+        }) as u64
+    }
+
+    /// The bias, one number a place on its axis.
+    pub(crate) fn bias(&self) -> Option<Vec<f32>> {
+        match &*self.body {
+            Body::Product(product) => product.bias().map(<[f32]>::to_vec),
+            Body::Conv(conv) => Some(conv.bias()),
+            Body::Depthwise(conv) => Some(conv.bias().to_vec()),
+            Body::HwcConv(conv) => Some(conv.weights().bias().to_vec()),
+            Body::HwcDepthwise(conv) => Some(conv.bias().to_vec()),
+        }
+    }
+
+    /// The same with another bias.
+    pub(crate) fn with_bias(mut self, bias: &[f32]) -> Lowered {
+        let body = Arc::unwrap_or_clone(self.body);
+        self.body = Arc::new(match body {
+            Body::Product(product) => Body::Product(product.with_bias(bias)),
+            Body::Conv(conv) => Body::Conv(conv.with_bias(bias)),
+            Body::Depthwise(conv) => Body::Depthwise(conv.with_bias(bias)),
+            Body::HwcConv(conv) => Body::HwcConv(conv.with_bias(bias)),
+            Body::HwcDepthwise(conv) => Body::HwcDepthwise(conv.with_bias(bias)),
+        });
+        self
+    }
+
+    fn name_of_body(&self) -> &'static str {
+        match &*self.body {
+            Body::Product(_) => "Product",
+            Body::Conv(_) | Body::HwcConv(_) => "Convolution",
+            Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
+        }
+    }
+}
+
+impl fmt::Debug for Lowered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?}", self.name_of_body(), self.output)
+    }
+}
+
+impl Op for Lowered {
+    fn name(&self) -> StaticName {
+        self.name_of_body().into()
+    }
+
+    fn info(&self) -> TractResult<Vec<String>> {
+        Ok(vec![format!("residual: {}, bounds: {:?}", self.residual, self.bounds)])
+    }
+
+    op_as_typed_op!();
+}
+
+/// A tensor for a kernel to write.
+#[allow(unsafe_code, reason = "zeros cost an instruction a byte, and every kernel writes every output")]
+fn output(shape: &[usize]) -> TractResult<Tensor> {
+    // SAFETY: floats have no invalid bits, and kernels write each of them before anything reads it.
+    unsafe { Tensor::uninitialized::<f32>(shape) }
+}
+
+/// A run for each of the images that lie one behind the other.
+fn images(
+    (image, out): (&[f32], &mut [f32]),
+    after: After<'_>,
+    count: usize,
+    run: impl Fn(&[f32], &mut [f32], After<'_>),
+) {
+    if count == 0 || image.is_empty() || out.is_empty() {
+        return;
+    }
+    let (size, produced) = (image.len() / count, out.len() / count);
+    for (ix, (image, out)) in image.chunks_exact(size).zip(out.chunks_exact_mut(produced)).enumerate() {
+        let residual = after.residual.map(|r| &r[ix * produced..(ix + 1) * produced]);
+        run(image, out, After { residual, ..after });
+    }
+}
+
+impl EvalOp for Lowered {
+    /// Weights are packed: constants of a graph are folded before it is lowered.
+    fn eval_out_of_plan(&self, _: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+        Ok(None)
+    }
+
+    fn eval(&self, _ctx: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let mut output = output(&self.output)?;
+        let residual = match (self.residual, inputs.last()) {
+            (true, Some(last)) => Some(floats(last)?),
+            _ => None,
+        };
+        let after = After { residual, bounds: self.bounds };
+        let mut plain = output.try_as_plain_ram_mut()?;
+        let out = plain.as_slice_mut::<f32>()?;
+        ensure!(residual.is_none_or(|r| r.len() >= out.len()), "the residual is short");
+        let x = floats(&inputs[0])?;
+        let count = self.images;
+        match &*self.body {
+            Body::Product(product) => {
+                let other = if product.is_constant() { None } else { Some(floats(&inputs[1])?) };
+                product.run(x, other, out, after);
+            }
+            Body::Conv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
+            Body::Depthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
+            Body::HwcConv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
+            Body::HwcDepthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
+        }
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+impl TypedOp for Lowered {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact(&self.output)))
+    }
+
+    fn cost(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<(Cost, TDim)>> {
+        Ok(tvec!((Cost::FMA(f32::datum_type()), (self.macs as i64).to_dim())))
+    }
+
+    as_op!();
+}

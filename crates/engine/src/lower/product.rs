@@ -1,0 +1,221 @@
+//! Products of two tensors, of which one may be constant: its packed copy is made once.
+
+use ic_nn_kernels::product::{After, Matrix, Weights};
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::einsum::EinSum;
+
+use super::einsum::{Loops, Run};
+use super::node::{Body, Lowered};
+use super::{constant, floats, shape};
+
+/// A product over [`Loops`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Product {
+    loops: Loops,
+    packed: Packed,
+    /// For each step through the outer loops: where the narrow operand, the wide one and the output begin.
+    steps: Vec<[usize; 3]>,
+}
+
+/// Which operand is packed.
+#[derive(Clone, Debug, PartialEq)]
+enum Packed {
+    /// The wide one, a constant, for each step.
+    Wide(Vec<(usize, Weights)>),
+    /// The narrow one, a constant, for each step.
+    Narrow(Vec<(usize, Weights)>),
+    /// The wide one, in each run.
+    Run,
+}
+
+/// A node for the product, and its inputs; none where there is no kernel for it.
+pub(super) fn lower(
+    model: &TypedModel,
+    node: &TypedNode,
+    op: &EinSum,
+) -> TractResult<Option<(Lowered, TVec<OutletId>)>> {
+    if op.q_params.is_some() || op.operating_dt != f32::datum_type() || node.inputs.len() != 2 {
+        return Ok(None);
+    }
+    let (Some(a), Some(b), Some(output)) =
+        (shape(model, node.inputs[0])?, shape(model, node.inputs[1])?, shape(model, node.id.into())?)
+    else {
+        return Ok(None);
+    };
+    let Some(loops) = Loops::of(&op.axes, [&a, &b], &output) else { return Ok(None) };
+    let (narrow_ix, wide_ix) = if loops.wide_first { (1, 0) } else { (0, 1) };
+    let (narrow, wide) = (constant(model, node.inputs[narrow_ix])?, constant(model, node.inputs[wide_ix])?);
+    let Some(product) = Product::new(
+        loops.clone(),
+        narrow.as_deref().map(floats).transpose()?,
+        wide.as_deref().map(floats).transpose()?,
+    ) else {
+        return Ok(None);
+    };
+    let (inputs, bias_axis) = match &product.packed {
+        Packed::Wide(_) => (tvec!(node.inputs[narrow_ix]), loops.q_axis),
+        Packed::Narrow(_) => (tvec!(node.inputs[wide_ix]), p_axis(&loops, &output)),
+        Packed::Run => (tvec!(node.inputs[narrow_ix], node.inputs[wide_ix]), None),
+    };
+    let bias_axis = bias_axis.filter(|_| product.bias().is_some());
+    Ok(Some((Lowered::new(Body::Product(product), bias_axis, output, loops.macs()), inputs)))
+}
+
+/// The axis of the output that `p` is, where it is one and the whole of it.
+fn p_axis(loops: &Loops, output: &[usize]) -> Option<usize> {
+    let strides = crate::ops::strides(output);
+    (0..output.len()).find(|axis| {
+        output[*axis] == loops.p.length && strides[*axis] == loops.p.out && loops.p.length > 1
+    })
+}
+
+impl Product {
+    fn new(loops: Loops, narrow: Option<&[f32]>, wide: Option<&[f32]>) -> Option<Product> {
+        let steps = steps(&loops.outer);
+        let Run { length: m, .. } = loops.p;
+        let (n, k) = (loops.q.length, loops.k.length);
+        // Rows must not lie in one another, where there is more than one.
+        if m > 1 && loops.p.out < n {
+            return None;
+        }
+        // Constants that repeat are packed once.
+        let each = |pick: usize, pack: &dyn Fn(usize) -> Weights| {
+            let mut packed: Vec<(usize, Weights)> = vec![];
+            for step in &steps {
+                if packed.iter().all(|(at, _)| *at != step[pick]) {
+                    packed.push((step[pick], pack(step[pick])));
+                }
+            }
+            packed
+        };
+        let packed = if let Some(wide) = wide {
+            let Run { wide: along_k, .. } = loops.k;
+            let along_n = loops.q.wide;
+            Packed::Wide(each(1, &|first| {
+                Weights::columns(k, n, &[], |step, column| wide[first + step * along_k + column * along_n])
+            }))
+        } else if let (Some(narrow), true) = (narrow, loops.q.wide == 1 || n == 1) {
+            if k > 1 && loops.k.wide < n {
+                return None;
+            }
+            let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
+            Packed::Narrow(each(0, &|first| {
+                Weights::rows(m, k, &[], |row, step| narrow[first + row * along_m + step * along_k])
+            }))
+        } else {
+            Packed::Run
+        };
+        Some(Product { loops, packed, steps })
+    }
+
+    /// Whether one operand is part of it, so that it has one input.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.packed != Packed::Run
+    }
+
+    /// Bytes that a run takes beside its operands.
+    pub(crate) fn scratch(&self) -> usize {
+        let Loops { p, q, k, .. } = &self.loops;
+        let copied = if self.copies() { p.length * k.length } else { 0 };
+        let packed = if self.packed == Packed::Run { k.length * q.length.next_multiple_of(4) } else { 0 };
+        4 * (copied + packed)
+    }
+
+    /// Whether rows of the narrow operand have to be laid one behind the other first.
+    fn copies(&self) -> bool {
+        let Loops { p, k, .. } = &self.loops;
+        let apart = k.length > 1 && k.narrow != 1;
+        !matches!(self.packed, Packed::Narrow(_)) && (apart || (p.length > 1 && p.narrow < k.length))
+    }
+
+    /// The bias, where there is one for all.
+    pub(crate) fn bias(&self) -> Option<&[f32]> {
+        match &self.packed {
+            Packed::Wide(packed) | Packed::Narrow(packed) => match packed.as_slice() {
+                [(_, weights)] => Some(weights.bias()),
+                _ => None,
+            },
+            Packed::Run => None,
+        }
+    }
+
+    /// The same with another bias.
+    pub(crate) fn with_bias(mut self, bias: &[f32]) -> Product {
+        if let Packed::Wide(packed) | Packed::Narrow(packed) = &mut self.packed {
+            *packed = packed.drain(..).map(|(at, weights)| (at, weights.with_bias(bias))).collect();
+        }
+        self
+    }
+
+    /// Computes the product: of `x` and the constant, or of the narrow `x` and the wide `other`.
+    pub(crate) fn run(&self, x: &[f32], other: Option<&[f32]>, out: &mut [f32], after: After<'_>) {
+        let Loops { p, q, k, .. } = &self.loops;
+        if out.is_empty() {
+            return;
+        }
+        let lies = |rows: usize, columns: usize, stride: usize| Matrix {
+            rows,
+            columns,
+            stride: if rows > 1 { stride } else { columns },
+        };
+        let to = lies(p.length, q.length, p.out);
+        let mut fresh: Option<(usize, Weights)> = None;
+        for &[narrow, wide, first] in &self.steps {
+            let after = After { residual: after.residual.map(|r| &r[first..]), ..after };
+            let out = &mut out[first..];
+            let of = |packed: &'_ [(usize, Weights)], at: usize| packed.iter().position(|(a, _)| *a == at);
+            match &self.packed {
+                Packed::Narrow(packed) => {
+                    let Some(ix) = of(packed, narrow) else { continue };
+                    packed[ix].1.times(&x[wide..], lies(k.length, q.length, k.wide), out, to, after);
+                }
+                Packed::Wide(packed) => {
+                    let Some(ix) = of(packed, wide) else { continue };
+                    self.rows(&packed[ix].1, &x[narrow..], out, to, after);
+                }
+                Packed::Run => {
+                    let Some(other) = other else { return };
+                    if fresh.as_ref().is_none_or(|(at, _)| *at != wide) {
+                        let other = &other[wide..];
+                        let (along_k, along_n) = (k.wide, q.wide);
+                        let packed = Weights::columns(k.length, q.length, &[], |step, column| {
+                            other[step * along_k + column * along_n]
+                        });
+                        fresh = Some((wide, packed));
+                    }
+                    let Some((_, weights)) = &fresh else { return };
+                    self.rows(weights, &x[narrow..], out, to, after);
+                }
+            }
+        }
+    }
+
+    /// Rows of the narrow operand times packed columns.
+    fn rows(&self, weights: &Weights, x: &[f32], out: &mut [f32], to: Matrix, after: After<'_>) {
+        let Loops { p, k, .. } = &self.loops;
+        if !self.copies() {
+            let stride = if p.length > 1 { p.narrow } else { k.length };
+            let from = Matrix { rows: p.length, columns: k.length, stride };
+            return weights.under(x, from, out, to, after);
+        }
+        let mut copy = Vec::with_capacity(p.length * k.length);
+        for row in 0..p.length {
+            copy.extend((0..k.length).map(|step| x[row * p.narrow + step * k.narrow]));
+        }
+        weights.under(&copy, Matrix::dense(p.length, k.length), out, to, after);
+    }
+}
+
+/// Where the narrow operand, the wide one and the output begin in each step.
+fn steps(outer: &[Run]) -> Vec<[usize; 3]> {
+    let mut steps = vec![[0; 3]];
+    for run in outer {
+        steps = (steps.iter())
+            .flat_map(|[narrow, wide, out]| {
+                (0..run.length)
+                    .map(move |at| [narrow + at * run.narrow, wide + at * run.wide, out + at * run.out])
+            })
+            .collect();
+    }
+    steps
+}

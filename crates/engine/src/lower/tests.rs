@@ -1,0 +1,176 @@
+//! Lowered graphs against the same graphs as tract runs them.
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::cnn::conv::Conv;
+use tract_onnx::tract_core::ops::cnn::{KernelFormat, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::math;
+use tract_onnx::tract_core::ops::nn::DataFormat;
+
+use super::{Lowered, lower};
+
+fn numbers(shape: &[usize], seed: u64) -> Tensor {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (state >> 40) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect();
+    Tensor::from_shape(shape, &values).unwrap()
+}
+
+/// Runs the graph as it is and lowered; both have to agree. How many nodes were lowered, and how many nodes are left.
+fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
+    let run = |model: TypedModel| {
+        let inputs = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
+        model.into_optimized().unwrap().into_runnable().unwrap().run(inputs).unwrap().remove(0)
+    };
+    let expected = run(model.clone());
+    let mut lowered = model;
+    lower(&mut lowered).unwrap();
+    let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
+    let left = lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
+    let got = run(lowered);
+    got.close_enough(&expected, Approximation::Approximate).unwrap();
+    (nodes, left)
+}
+
+fn einsum(expression: &str, a: &[usize], b: &[usize], constant: [bool; 2]) -> (TypedModel, Vec<Tensor>) {
+    let mut model = TypedModel::default();
+    let (mut wires, mut inputs) = (tvec![], vec![]);
+    for (ix, shape) in [a, b].into_iter().enumerate() {
+        let value = numbers(shape, ix as u64 + 1);
+        let name = format!("in{ix}");
+        if constant[ix] {
+            wires.push(model.add_const(name, value).unwrap());
+        } else {
+            wires.push(model.add_source(name, f32::fact(shape)).unwrap());
+            inputs.push(value);
+        }
+    }
+    let op = EinSum::new(expression.parse().unwrap(), f32::datum_type());
+    let out = model.wire_node("product", op, &wires).unwrap();
+    model.select_output_outlets(&out).unwrap();
+    (model, inputs)
+}
+
+#[test]
+fn products_agree() {
+    let cases: &[(&str, &[usize], &[usize], usize)] = &[
+        ("mk,kn->mn", &[5, 7], &[7, 9], 1),
+        ("mk,nk->mn", &[5, 7], &[9, 7], 1),
+        ("km,kn->mn", &[7, 5], &[7, 9], 1),
+        ("mk,kn->nm", &[5, 7], &[7, 9], 1),
+        ("amk,kn->mn", &[1, 16, 12], &[12, 40], 1),
+        ("mbk,nbk->abmn", &[6, 3, 8], &[5, 3, 8], 1),
+        ("abmk,kbn->mbn", &[1, 3, 6, 5], &[5, 3, 8], 1),
+        ("mbk,bkn->amn", &[6, 3, 8], &[3, 8, 10], 0),
+        ("nihw,oi->ohw", &[1, 6, 5, 7], &[9, 6], 1),
+        ("ihw,oi->ohw", &[6, 4, 4], &[8, 6], 1),
+        ("nihw,oi->nohw", &[2, 6, 5, 7], &[9, 6], 1),
+        ("nhwi,oi->nhwo", &[2, 5, 7, 6], &[9, 6], 1),
+        ("kba,nk->mn", &[20, 1, 1], &[10, 20], 1),
+        ("bmk,bkn->bmn", &[4, 3, 5], &[4, 5, 6], 1),
+        ("bmk,bkn->bmn", &[4, 3, 5], &[1, 5, 6], 1),
+        ("bhmk,bgkn->bhmn", &[2, 3, 4, 5], &[2, 1, 5, 6], 1),
+        ("k,kn->n", &[11], &[11, 6], 1),
+        ("mk,k->m", &[6, 11], &[11], 1),
+        ("m,n->mn", &[6], &[5], 1),
+        ("mk,kn->mn", &[1, 300], &[300, 33], 1),
+        ("ij,ij->i", &[4, 5], &[4, 5], 0),
+    ];
+    for (expression, a, b, lowered) in cases {
+        for constant in [[false, false], [true, false], [false, true]] {
+            let (model, inputs) = einsum(expression, a, b, constant);
+            let (nodes, _) = agree(model, &inputs);
+            assert!(nodes >= *lowered || *expression == "mbk,bkn->amn", "{expression} {constant:?} was not lowered");
+        }
+    }
+}
+
+#[test]
+fn what_follows_moves_in() {
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([10, 6])).unwrap();
+    let y = model.add_source("y", f32::fact([10, 9])).unwrap();
+    let w = model.add_const("w", numbers(&[6, 9], 3)).unwrap();
+    let op = EinSum::new("mk,kn->mn".parse().unwrap(), f32::datum_type());
+    let mut wire = model.wire_node("product", op, &[x, w]).unwrap()[0];
+    let bias = model.add_const("bias", numbers(&[1, 9], 4)).unwrap();
+    wire = model.wire_node("biased", math::add(), &[wire, bias]).unwrap()[0];
+    wire = model.wire_node("added", math::add(), &[y, wire]).unwrap()[0];
+    let zero = model.add_const("zero", tensor2(&[[0f32]])).unwrap();
+    let six = model.add_const("six", tensor2(&[[0.25f32]])).unwrap();
+    wire = model.wire_node("low", math::max(), &[wire, zero]).unwrap()[0];
+    wire = model.wire_node("high", math::min(), &[wire, six]).unwrap()[0];
+    model.select_output_outlets(&[wire]).unwrap();
+    let inputs = [numbers(&[10, 6], 5), numbers(&[10, 9], 6)];
+    assert_eq!(agree(model, &inputs), (1, 1));
+}
+
+#[test]
+fn what_is_read_elsewhere_stays() {
+    let mut model = TypedModel::default();
+    let x = model.add_source("x", f32::fact([4, 6])).unwrap();
+    let w = model.add_const("w", numbers(&[6, 9], 3)).unwrap();
+    let op = EinSum::new("mk,kn->mn".parse().unwrap(), f32::datum_type());
+    let product = model.wire_node("product", op, &[x, w]).unwrap()[0];
+    let bias = model.add_const("bias", numbers(&[1, 9], 4)).unwrap();
+    let biased = model.wire_node("biased", math::add(), &[product, bias]).unwrap()[0];
+    let both = model.wire_node("both", math::mul(), &[product, biased]).unwrap()[0];
+    model.select_output_outlets(&[both]).unwrap();
+    assert_eq!(agree(model, &[numbers(&[4, 6], 5)]), (1, 3));
+}
+
+#[test]
+fn convolutions_agree() {
+    let formats = [DataFormat::NCHW, DataFormat::NHWC, DataFormat::CHW, DataFormat::HWC];
+    // Channels, outputs, groups, kernel, stride, dilation, before, after; whether it is lowered by planes and innermost.
+    let cases: &[(usize, usize, usize, usize, usize, usize, usize, usize, [bool; 2])] = &[
+        (3, 8, 1, 3, 2, 1, 1, 1, [true, true]),
+        (4, 6, 1, 3, 1, 1, 1, 1, [true, true]),
+        (4, 6, 1, 1, 2, 1, 0, 0, [true, true]),
+        (8, 8, 8, 3, 1, 1, 1, 1, [true, true]),
+        (8, 8, 8, 3, 2, 1, 1, 0, [true, true]),
+        (6, 6, 6, 5, 1, 1, 2, 2, [true, true]),
+        (8, 8, 2, 3, 1, 1, 0, 0, [true, false]),
+        (4, 4, 1, 3, 1, 2, 2, 2, [true, true]),
+        (8, 16, 8, 3, 1, 1, 1, 1, [false, false]),
+        (3, 3, 3, 3, 1, 1, 1, 1, [true, false]),
+    ];
+    for &format in &formats {
+        for (ix, &(channels, outputs, group, kernel, stride, dilation, before, after, lowered)) in cases.iter().enumerate() {
+            let has_n = matches!(format, DataFormat::NCHW | DataFormat::NHWC);
+            let innermost = matches!(format, DataFormat::NHWC | DataFormat::HWC);
+            let mut shape = if innermost { vec![11, 9, channels] } else { vec![channels, 11, 9] };
+            if has_n {
+                shape.insert(0, 2);
+            }
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact(&shape)).unwrap();
+            let w = model.add_const("w", numbers(&[outputs, channels / group, kernel, kernel], 3)).unwrap();
+            let b = model.add_const("b", numbers(&[outputs], 4)).unwrap();
+            let pool_spec = PoolSpec {
+                data_format: format,
+                kernel_shape: tvec!(kernel, kernel),
+                padding: PaddingSpec::Explicit(tvec!(before, before), tvec!(after, after)),
+                dilations: Some(tvec!(dilation, dilation)),
+                strides: Some(tvec!(stride, stride)),
+                input_channels: channels,
+                output_channels: outputs,
+            };
+            let op = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None };
+            let wire = model.wire_node("conv", op, &[x, w, b]).unwrap();
+            let zero = model.add_const("zero", Tensor::zero::<f32>(&vec![1; shape.len()]).unwrap()).unwrap();
+            let wire = model.wire_node("relu", math::max(), &[wire[0], zero]).unwrap();
+            model.select_output_outlets(&wire).unwrap();
+            let (nodes, left) = agree(model, &[numbers(&shape, ix as u64 + 9)]);
+            let expected = lowered[usize::from(innermost)];
+            assert_eq!((nodes, left), if expected { (1, 1) } else { (0, 2) }, "case {ix} in {format:?}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Writes the tiles: for wasm32 as an archive to link, and for every target the table of what there is and costs.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use ic_nn_codegen::{Kind, Packed, object, tiles};
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let wasm = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|arch| arch == "wasm32");
+    let tiles = tiles();
+    let (mut table, mut symbols) = (String::new(), String::new());
+    for tile in &tiles {
+        let (_, price) = tile.emit();
+        let function = if wasm {
+            writeln!(symbols, "    fn {}{PARAMETERS};", tile.name()).expect("a string takes it");
+            tile.name()
+        } else {
+            match (tile.kind, tile.packed) {
+                (Kind::F32, Packed::Splat) => format!("twin::f32_splat::<{}, {}>", tile.rows, tile.vectors),
+                (Kind::F32, Packed::Vector) => format!("twin::f32_vector::<{}, {}>", tile.rows, tile.vectors),
+                (Kind::I8, Packed::Splat) => format!("twin::i8_splat::<{}, {}>", tile.rows, tile.vectors),
+                (Kind::I8, Packed::Vector) => format!("twin::i8_vector::<{}, {}>", tile.rows, tile.vectors),
+            }
+        };
+        writeln!(
+            table,
+            "    Tile {{ rows: {}, vectors: {}, price: Price {{ fixed: {}, block: {}, step: {}, clamp: {}, residual: {} }}, function: {function} }},",
+            tile.rows, tile.vectors, price.fixed, price.block, price.step, price.clamp, price.residual
+        )
+        .expect("a string takes it");
+    }
+    let mut source = String::new();
+    if wasm {
+        write!(source, "#[link(name = \"ic_nn_tiles\", kind = \"static\")]\nunsafe extern \"C\" {{\n{symbols}}}\n\n")
+            .expect("a string takes it");
+        let archive = object::archive("tiles.o", &object::object(&tiles));
+        fs::write(out.join("libic_nn_tiles.a"), archive).expect("OUT_DIR is writable");
+        println!("cargo:rustc-link-search=native={}", out.display());
+    }
+    let unroll = tiles[0].unroll();
+    write!(
+        source,
+        "/// Steps between which a tile's sums stay on the stack.\nconst UNROLL: u64 = {unroll};\n\n/// Every tile.\nstatic TILES: [Tile; {}] = [\n{table}];\n",
+        tiles.len()
+    )
+    .expect("a string takes it");
+    fs::write(out.join("tiles.rs"), source).expect("OUT_DIR is writable");
+}
+
+const PARAMETERS: &str = "(splat: *const u8, splat_stride: usize, vector: *const u8, vector_stride: usize, out: *mut u8, \
+    out_stride: usize, steps: usize, bias: *const u8, residual: *const u8, clamp: u32, row_scale: *const u8, \
+    column_scale: *const u8, low: f32, high: f32)";

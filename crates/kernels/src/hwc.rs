@@ -1,0 +1,293 @@
+//! Convolutions of images whose channels are innermost: `[height, width, channels]`.
+//!
+//! A window's row is then one run of floats, and the channels of a pixel are neighbours: each pixel is a row of a matrix,
+//! its windows are gathered run by run, and what is computed of each channel by itself is computed four channels at a time.
+
+use crate::conv::{spread, zeros};
+use crate::lanes::F32x4;
+use crate::product::{After, Matrix, Weights};
+use crate::window::Window;
+
+/// Output pixels whose windows are gathered at a time: eight tiles high.
+const PIXELS: usize = 64;
+
+/// A convolution of one image: `[height, width, channels]` to `[height, width, outputs]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HwcConv {
+    window: Window,
+    channels: usize,
+    weights: Weights,
+}
+
+impl HwcConv {
+    /// A convolution with the number at `kernel(output, channel, ky, kx)`, and a bias for each output or none.
+    pub fn new(
+        window: Window,
+        channels: usize,
+        outputs: usize,
+        bias: &[f32],
+        kernel: impl Fn(usize, usize, usize, usize) -> f32,
+    ) -> HwcConv {
+        let across = window.kernel[1];
+        let weights = Weights::columns(channels * window.places(), outputs, bias, |step, output| {
+            let (place, channel) = (step / channels, step % channels);
+            kernel(output, channel, place / across, place % across)
+        });
+        HwcConv { window, channels, weights }
+    }
+
+    /// The same with another bias.
+    #[must_use]
+    pub fn with_bias(self, bias: &[f32]) -> HwcConv {
+        HwcConv { weights: self.weights.with_bias(bias), ..self }
+    }
+
+    /// Its weights.
+    pub fn weights(&self) -> &Weights {
+        &self.weights
+    }
+
+    /// Bytes that a run takes beside its operands.
+    pub fn scratch(&self) -> usize {
+        if self.window.is_pointwise() { 0 } else { 4 * self.weights.k() * self.height() }
+    }
+
+    /// Output pixels at a time.
+    fn height(&self) -> usize {
+        self.window.pixels().min(PIXELS)
+    }
+
+    /// Convolves one image.
+    ///
+    /// # Panics
+    /// Where slices are shorter than the image and its outputs.
+    pub fn run(&self, image: &[f32], out: &mut [f32], after: After<'_>) {
+        let (pixels, k, outputs) = (self.window.pixels(), self.weights.k(), self.weights.outputs());
+        if self.window.is_pointwise() {
+            return self.weights.under(image, Matrix::dense(pixels, k), out, Matrix::dense(pixels, outputs), after);
+        }
+        let height = self.height();
+        let mut gathered = vec![0.0; k * height];
+        let mut at = 0;
+        while at < pixels {
+            // The last ones are as many as the others, some of them again: they come out the same.
+            let first = at.min(pixels - height);
+            for (pixel, to) in gathered.chunks_exact_mut(k).enumerate() {
+                self.gather(image, first + pixel, to);
+            }
+            let after = After { residual: after.residual.map(|r| &r[first * outputs..]), ..after };
+            let (from, to) = (Matrix::dense(height, k), Matrix::dense(height, outputs));
+            self.weights.under(&gathered, from, &mut out[first * outputs..], to, after);
+            at += height;
+        }
+    }
+
+    /// What the window of a pixel sees.
+    fn gather(&self, image: &[f32], pixel: usize, to: &mut [f32]) {
+        let Window { input, kernel, stride, dilation, before, output } = self.window;
+        let channels = self.channels;
+        let (oy, ox) = (pixel / output[1], pixel % output[1]);
+        for (ky, to) in to.chunks_exact_mut(kernel[1] * channels).enumerate() {
+            let y = (oy * stride[0] + ky * dilation[0]).wrapping_sub(before[0]);
+            if y >= input[0] {
+                zeros(to);
+                continue;
+            }
+            let line = &image[y * input[1] * channels..(y + 1) * input[1] * channels];
+            let left = ox * stride[1];
+            if dilation[1] == 1 {
+                // One run, cut off at the edges.
+                let skipped = before[1].saturating_sub(left).min(kernel[1]);
+                let from = (left + skipped).saturating_sub(before[1]).min(input[1]);
+                let count = (kernel[1] - skipped).min(input[1] - from);
+                zeros(&mut to[..skipped * channels]);
+                spread(&line[from * channels..], 1, &mut to[skipped * channels..(skipped + count) * channels]);
+                zeros(&mut to[(skipped + count) * channels..]);
+                continue;
+            }
+            for (kx, to) in to.chunks_exact_mut(channels).enumerate() {
+                let x = (left + kx * dilation[1]).wrapping_sub(before[1]);
+                match line.get(x.saturating_mul(channels)..).filter(|_| x < input[1]) {
+                    Some(seen) => spread(seen, 1, to),
+                    None => zeros(to),
+                }
+            }
+        }
+    }
+}
+
+/// A convolution of each channel by itself: `[height, width, channels]` to the same channels.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HwcDepthwise {
+    window: Window,
+    channels: usize,
+    /// For each four channels: the window's numbers, four each.
+    kernel: Vec<f32>,
+    /// One a channel.
+    bias: Vec<f32>,
+}
+
+impl HwcDepthwise {
+    /// Windows that are computed here: of 3 × 3 or 5 × 5, of four channels or more.
+    pub fn takes(window: &Window, channels: usize) -> bool {
+        matches!(window.kernel, [3, 3] | [5, 5]) && window.dilation == [1, 1] && channels >= 4
+    }
+
+    /// A convolution with the number at `kernel(channel, ky, kx)`, and a bias for each channel or none.
+    ///
+    /// # Panics
+    /// Where the windows are not those that it takes.
+    pub fn new(
+        window: Window,
+        channels: usize,
+        bias: &[f32],
+        kernel: impl Fn(usize, usize, usize) -> f32,
+    ) -> HwcDepthwise {
+        assert!(Self::takes(&window, channels), "{window:?} is no window of depthwise kernels");
+        let mut packed = vec![];
+        for first in fours(channels) {
+            for place in 0..window.places() {
+                let (ky, kx) = (place / window.kernel[1], place % window.kernel[1]);
+                packed.extend((first..first + 4).map(|channel| kernel(channel, ky, kx)));
+            }
+        }
+        let mut bias = bias.to_vec();
+        bias.resize(channels, 0.0);
+        HwcDepthwise { window, channels, kernel: packed, bias }
+    }
+
+    /// The same with another bias.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> HwcDepthwise {
+        self.bias.copy_from_slice(bias);
+        self
+    }
+
+    /// Its bias.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        4 * (self.kernel.len() + self.bias.len())
+    }
+
+    /// Rows and columns of the copy between zeros.
+    fn padded(&self) -> [usize; 2] {
+        [0, 1].map(|axis| (self.window.output[axis] - 1) * self.window.stride[axis] + self.window.kernel[axis])
+    }
+
+    /// Bytes that a run takes beside its operands.
+    pub fn scratch(&self) -> usize {
+        let [rows, columns] = self.padded();
+        16 * rows * columns
+    }
+
+    /// Convolves one image.
+    ///
+    /// # Panics
+    /// Where slices are shorter than the image and its outputs.
+    pub fn run(&self, image: &[f32], out: &mut [f32], after: After<'_>) {
+        let (channels, pixels, area) = (self.channels, self.window.pixels(), self.window.area());
+        assert!(image.len() >= area * channels && out.len() >= pixels * channels, "a slice is too short");
+        assert!(after.residual.is_none_or(|r| r.len() >= pixels * channels), "the residual is too short");
+        let [rows, columns] = self.padded();
+        let mut copy = vec![0.0; 4 * rows * columns];
+        let size = 4 * self.window.places();
+        for (first, kernel) in fours(channels).zip(self.kernel.chunks_exact(size)) {
+            // SAFETY: image, outputs and residual hold every channel of every pixel (asserted), and four channels are
+            // there from `first` on (`fours`). The copy has `padded` pixels of four channels.
+            unsafe {
+                self.copy(image.as_ptr().add(first), &mut copy, columns);
+                let bias = F32x4::load(self.bias.as_ptr().add(first));
+                let residual = after.residual.map(|r| r.as_ptr().add(first));
+                let out = out.as_mut_ptr().add(first);
+                let stride = self.window.stride[1];
+                match (self.window.kernel[0], stride) {
+                    (3, 1) => self.four::<3, 9, 1>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                    (3, 2) => self.four::<3, 9, 2>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                    (3, _) => self.four::<3, 9, 0>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                    (_, 1) => self.four::<5, 25, 1>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                    (_, 2) => self.four::<5, 25, 2>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                    _ => self.four::<5, 25, 0>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                }
+            }
+        }
+    }
+
+    /// Copies four channels of the pixels that windows reach; the zeros around them are there from the beginning.
+    ///
+    /// # Safety
+    /// `image` points at four channels of the first pixel of an image of this window and these channels; the copy has
+    /// the rows and columns of `padded`.
+    unsafe fn copy(&self, image: *const f32, copy: &mut [f32], columns: usize) {
+        let Window { input, before, .. } = self.window;
+        let count = input[1].min(columns.saturating_sub(before[1]));
+        for (row, to) in copy.chunks_exact_mut(4 * columns).enumerate().skip(before[0]).take(input[0]) {
+            let line = (row - before[0]) * input[1] * self.channels;
+            let to = &mut to[4 * before[1]..4 * (before[1] + count)];
+            let (mut from, mut to) = (image.wrapping_add(line), to.as_mut_ptr());
+            for _ in 0..count {
+                // SAFETY: the pixel is one of the image's, and of the copy's row.
+                unsafe { F32x4::load(from).store(to) };
+                from = from.wrapping_add(self.channels);
+                to = to.wrapping_add(4);
+            }
+        }
+    }
+
+    /// Four channels, from the copy. `STRIDE` is that of the columns where it is known, else 0.
+    ///
+    /// # Safety
+    /// As in `run`.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn four<const SIDE: usize, const PLACES: usize, const STRIDE: usize>(
+        &self,
+        kernel: &[f32],
+        bias: F32x4,
+        copy: &[f32],
+        columns: usize,
+        out: *mut f32,
+        residual: Option<*const f32>,
+        bounds: Option<(f32, f32)>,
+    ) {
+        let weights: [F32x4; PLACES] = std::array::from_fn(|place| F32x4::of(&kernel[4 * place..]));
+        let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let (low, high) = (F32x4::splat(low), F32x4::splat(high));
+        let stride = if STRIDE == 0 { self.window.stride[1] } else { STRIDE };
+        let mut place = 0;
+        for row in 0..self.window.output[0] {
+            // SAFETY: windows are within the copy by `padded`; the pixels are the output's.
+            unsafe {
+                let lines: [*const f32; SIDE] = std::array::from_fn(|ky| {
+                    copy.as_ptr().add(4 * (row * self.window.stride[0] + ky) * columns)
+                });
+                let mut at = 0;
+                for _ in 0..self.window.output[1] {
+                    let mut sum = bias;
+                    for ky in 0..SIDE {
+                        let line = lines[ky].add(at);
+                        for kx in 0..SIDE {
+                            sum = sum + F32x4::load(line.add(4 * kx)) * weights[SIDE * ky + kx];
+                        }
+                    }
+                    if let Some(residual) = residual {
+                        sum = sum + F32x4::load(residual.add(place));
+                    }
+                    sum.above(low).below(high).store(out.add(place));
+                    at += 4 * stride;
+                    place += self.channels;
+                }
+            }
+        }
+    }
+}
+
+/// Where fours of channels begin; the last overlaps the one before.
+fn fours(channels: usize) -> impl Iterator<Item = usize> {
+    (0..channels.div_ceil(4)).map(move |four| (4 * four).min(channels - 4))
+}
+
+#[cfg(test)]
+mod tests;

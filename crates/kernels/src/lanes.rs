@@ -1,0 +1,310 @@
+//! Four floats at once: WebAssembly's vectors where they are, an array elsewhere, with the same bits.
+//!
+//! Only what is cheap on the price list: `below` and `above` are `pmin` and `pmax` (1 each), not `min` and `max` (4).
+
+/// Four floats.
+#[derive(Clone, Copy, Debug)]
+pub struct F32x4(Inner);
+
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod inner {
+    use core::arch::wasm32::*;
+
+    pub(super) type Inner = v128;
+
+    macro_rules! two {
+        ($($name:ident = $intrinsic:ident),*) => {
+            $(#[inline(always)] pub(super) fn $name(a: v128, b: v128) -> v128 { $intrinsic(a, b) })*
+        };
+    }
+    two!(add = f32x4_add, sub = f32x4_sub, mul = f32x4_mul, pmin = f32x4_pmin, pmax = f32x4_pmax);
+
+    #[inline(always)]
+    pub(super) fn splat(x: f32) -> v128 {
+        f32x4_splat(x)
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load(at: *const f32) -> v128 {
+        // SAFETY: the caller's; WebAssembly takes any alignment.
+        unsafe { v128_load(at.cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store(at: *mut f32, x: v128) {
+        // SAFETY: as above.
+        unsafe { v128_store(at.cast(), x) }
+    }
+
+    /// The larger of magnitudes as bits, so that what is no number is larger than any.
+    #[inline(always)]
+    pub(super) fn magnitude(a: v128, b: v128) -> v128 {
+        i32x4_max(a, v128_and(b, i32x4_splat(0x7fff_ffff)))
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(a: v128) -> [u32; 4] {
+        [u32x4_extract_lane::<0>(a), u32x4_extract_lane::<1>(a), u32x4_extract_lane::<2>(a), u32x4_extract_lane::<3>(a)]
+    }
+
+    /// The lower halves of both, one behind the other.
+    #[inline(always)]
+    pub(super) unsafe fn store_halves(at: *mut i16, a: v128, b: v128) {
+        // SAFETY: the caller's.
+        unsafe { v128_store(at.cast(), i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(a, b)) }
+    }
+
+    /// The lower halves of both, in turn.
+    #[inline(always)]
+    pub(super) unsafe fn store_pairs(at: *mut i16, a: v128, b: v128) {
+        // SAFETY: the caller's.
+        unsafe { v128_store(at.cast(), i16x8_shuffle::<0, 8, 2, 10, 4, 12, 6, 14>(a, b)) }
+    }
+
+    /// Lanes 0 and 2 of both.
+    #[inline(always)]
+    pub(super) fn even(a: v128, b: v128) -> v128 {
+        i32x4_shuffle::<0, 2, 4, 6>(a, b)
+    }
+
+    /// Lanes 1 and 3 of both.
+    #[inline(always)]
+    pub(super) fn odd(a: v128, b: v128) -> v128 {
+        i32x4_shuffle::<1, 3, 5, 7>(a, b)
+    }
+
+    /// Lanes 0 and 2 of the first, 1 and 3 of the second.
+    #[inline(always)]
+    pub(super) fn even_odd(a: v128, b: v128) -> v128 {
+        i32x4_shuffle::<0, 2, 5, 7>(a, b)
+    }
+}
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+mod inner {
+    pub(super) type Inner = [f32; 4];
+
+    #[inline(always)]
+    fn each(a: Inner, b: Inner, f: impl Fn(f32, f32) -> f32) -> Inner {
+        [f(a[0], b[0]), f(a[1], b[1]), f(a[2], b[2]), f(a[3], b[3])]
+    }
+
+    #[inline(always)]
+    pub(super) fn add(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| a + b)
+    }
+
+    #[inline(always)]
+    pub(super) fn sub(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| a - b)
+    }
+
+    #[inline(always)]
+    pub(super) fn mul(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    pub(super) fn pmin(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| if b < a { b } else { a })
+    }
+
+    #[inline(always)]
+    pub(super) fn pmax(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| if a < b { b } else { a })
+    }
+
+    #[inline(always)]
+    pub(super) fn splat(x: f32) -> Inner {
+        [x; 4]
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn load(at: *const f32) -> Inner {
+        // SAFETY: the caller's.
+        unsafe { at.cast::<Inner>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store(at: *mut f32, x: Inner) {
+        // SAFETY: the caller's.
+        unsafe { at.cast::<Inner>().write_unaligned(x) }
+    }
+
+    #[inline(always)]
+    pub(super) fn magnitude(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| f32::from_bits(a.to_bits().max(b.to_bits() & 0x7fff_ffff)))
+    }
+
+    #[inline(always)]
+    pub(super) fn bits(a: Inner) -> [u32; 4] {
+        a.map(f32::to_bits)
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_halves(at: *mut i16, a: Inner, b: Inner) {
+        let half = |x: f32| x.to_bits() as i16;
+        let halves = [half(a[0]), half(a[1]), half(a[2]), half(a[3]), half(b[0]), half(b[1]), half(b[2]), half(b[3])];
+        // SAFETY: the caller's.
+        unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_pairs(at: *mut i16, a: Inner, b: Inner) {
+        let half = |x: f32| x.to_bits() as i16;
+        let halves = [half(a[0]), half(b[0]), half(a[1]), half(b[1]), half(a[2]), half(b[2]), half(a[3]), half(b[3])];
+        // SAFETY: the caller's.
+        unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
+    }
+
+    #[inline(always)]
+    pub(super) fn even(a: Inner, b: Inner) -> Inner {
+        [a[0], a[2], b[0], b[2]]
+    }
+
+    #[inline(always)]
+    pub(super) fn odd(a: Inner, b: Inner) -> Inner {
+        [a[1], a[3], b[1], b[3]]
+    }
+
+    #[inline(always)]
+    pub(super) fn even_odd(a: Inner, b: Inner) -> Inner {
+        [a[0], a[2], b[1], b[3]]
+    }
+}
+
+use inner::Inner;
+
+impl F32x4 {
+    /// The same in every lane.
+    #[inline(always)]
+    pub fn splat(x: f32) -> F32x4 {
+        F32x4(inner::splat(x))
+    }
+
+    /// Four floats of a slice.
+    ///
+    /// # Panics
+    /// Where it ends before.
+    #[inline(always)]
+    pub fn of(slice: &[f32]) -> F32x4 {
+        assert!(slice.len() >= 4, "four floats are expected");
+        // SAFETY: four floats are there.
+        F32x4(unsafe { inner::load(slice.as_ptr()) })
+    }
+
+    /// Four floats at an address.
+    ///
+    /// # Safety
+    /// Four floats are there.
+    #[inline(always)]
+    pub(crate) unsafe fn load(at: *const f32) -> F32x4 {
+        // SAFETY: the caller's.
+        F32x4(unsafe { inner::load(at) })
+    }
+
+    /// Writes four floats to an address.
+    ///
+    /// # Safety
+    /// There is room for four floats.
+    #[inline(always)]
+    pub(crate) unsafe fn store(self, at: *mut f32) {
+        // SAFETY: the caller's.
+        unsafe { inner::store(at, self.0) }
+    }
+
+    /// The smaller, or `self` where one is no number.
+    #[inline(always)]
+    #[must_use]
+    pub fn below(self, other: F32x4) -> F32x4 {
+        F32x4(inner::pmin(self.0, other.0))
+    }
+
+    /// The larger, or `self` where one is no number.
+    #[inline(always)]
+    #[must_use]
+    pub fn above(self, other: F32x4) -> F32x4 {
+        F32x4(inner::pmax(self.0, other.0))
+    }
+
+    /// The larger of the magnitudes, `self` holding one already. What is no number is larger than any.
+    #[inline(always)]
+    #[must_use]
+    pub fn magnitude(self, other: F32x4) -> F32x4 {
+        F32x4(inner::magnitude(self.0, other.0))
+    }
+
+    /// The lanes' bits.
+    #[inline(always)]
+    pub fn bits(self) -> [u32; 4] {
+        inner::bits(self.0)
+    }
+
+    /// Writes the lower halves of `self` and `other`, one behind the other.
+    ///
+    /// # Safety
+    /// There is room for eight.
+    #[inline(always)]
+    pub(crate) unsafe fn store_halves(self, other: F32x4, at: *mut i16) {
+        // SAFETY: the caller's.
+        unsafe { inner::store_halves(at, self.0, other.0) }
+    }
+
+    /// Writes the lower halves of `self` and `other`, in turn.
+    ///
+    /// # Safety
+    /// There is room for eight.
+    #[inline(always)]
+    pub(crate) unsafe fn store_pairs(self, other: F32x4, at: *mut i16) {
+        // SAFETY: the caller's.
+        unsafe { inner::store_pairs(at, self.0, other.0) }
+    }
+
+    /// Of eight floats, those at even places.
+    #[inline(always)]
+    #[must_use]
+    pub fn even(self, next: F32x4) -> F32x4 {
+        F32x4(inner::even(self.0, next.0))
+    }
+
+    /// Of eight floats, those at odd places.
+    #[inline(always)]
+    #[must_use]
+    pub fn odd(self, next: F32x4) -> F32x4 {
+        F32x4(inner::odd(self.0, next.0))
+    }
+
+    /// Of seven floats, those at even places, where `last` has the last four.
+    #[inline(always)]
+    #[must_use]
+    pub fn even_of_seven(self, last: F32x4) -> F32x4 {
+        F32x4(inner::even_odd(self.0, last.0))
+    }
+}
+
+impl std::ops::Add for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn add(self, other: F32x4) -> F32x4 {
+        F32x4(inner::add(self.0, other.0))
+    }
+}
+
+impl std::ops::Sub for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn sub(self, other: F32x4) -> F32x4 {
+        F32x4(inner::sub(self.0, other.0))
+    }
+}
+
+impl std::ops::Mul for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn mul(self, other: F32x4) -> F32x4 {
+        F32x4(inner::mul(self.0, other.0))
+    }
+}

@@ -1,0 +1,22 @@
+//! Kernels for neural networks, chosen by the Internet Computer's price list.
+//!
+//! Slices in, slices out: this crate knows neither graphs nor canisters. Matrix products ([`product`]) run on tiles that
+//! `ic-nn-codegen` writes; the rest is Rust over vectors of four ([`lanes`]). For wasm32 the tiles are linked, elsewhere their
+//! twins in plain Rust run, which give the same bits: there is no fused multiply-add in either, and sums are added
+//! in one order. What a product is charged can be asked before it runs.
+
+mod conv;
+mod depthwise;
+mod hwc;
+pub mod lanes;
+pub mod product;
+pub mod quantised;
+#[cfg(test)]
+mod random;
+mod tile;
+mod window;
+
+pub use conv::Conv;
+pub use depthwise::Depthwise;
+pub use hwc::{HwcConv, HwcDepthwise};
+pub use window::Window;

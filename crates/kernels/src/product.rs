@@ -1,0 +1,344 @@
+//! Matrix products with one operand packed beforehand.
+//!
+//! [`Weights`] are packed on one side: [`Weights::rows`] for outputs that lie row by row of the weights, as a convolution's
+//! channels do (`out[m][n] = Σ w[m][k] · x[k][n]`, [`Weights::times`]); [`Weights::columns`] for outputs that lie token by
+//! token (`out[m][n] = Σ x[m][k] · w[k][n]`, [`Weights::under`]). The other operand is read where it lies, and every sum runs in
+//! the order of `k`.
+
+use crate::tile::{Call, Family, Tile, family, largest, place};
+
+/// What follows the sums, in this order.
+#[derive(Clone, Copy, Default)]
+pub struct After<'a> {
+    /// Added to the outputs, lying as they do.
+    pub residual: Option<&'a [f32]>,
+    /// Bounds of the outputs. What is no number stays so.
+    pub bounds: Option<(f32, f32)>,
+}
+
+/// A matrix in memory: numbers from one row to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix {
+    /// Rows.
+    pub rows: usize,
+    /// Columns.
+    pub columns: usize,
+    /// Numbers from row to row; at least `columns`.
+    pub stride: usize,
+}
+
+impl Matrix {
+    /// A matrix without gaps.
+    pub fn dense(rows: usize, columns: usize) -> Matrix {
+        Matrix { rows, columns, stride: columns }
+    }
+
+    /// Numbers from the first to the last.
+    pub(crate) fn span(&self) -> usize {
+        if self.rows == 0 { 0 } else { (self.rows - 1) * self.stride + self.columns }
+    }
+}
+
+/// A packed operand with its bias.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Weights {
+    by: By,
+    /// Rows or columns that are outputs.
+    outputs: usize,
+    /// Length of the sums.
+    k: usize,
+    /// Panel after panel.
+    packed: Vec<f32>,
+    /// One an output; columns up to whole vectors.
+    bias: Vec<f32>,
+}
+
+/// What the packed side's panels are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// Rows of outputs: the splat side.
+    Rows,
+    /// Columns of outputs: the vector side.
+    Columns,
+}
+
+/// Lengths that cover `length`: 8s, then what is left by halves; with where each begins.
+pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clone {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let cut = (at < length).then(|| largest(length - at))?;
+        at += cut;
+        Some((at - cut, cut))
+    })
+}
+
+impl Weights {
+    /// Packs `w[m][k]`, given by `at(m, k)`, for [`Weights::times`]. `bias` has one number a row, or none.
+    ///
+    /// Costs about 12 instructions a number.
+    pub fn rows(m: usize, k: usize, bias: &[f32], at: impl Fn(usize, usize) -> f32) -> Weights {
+        let mut packed = Vec::with_capacity(m * k);
+        for (first, rows) in cuts(m) {
+            for step in 0..k {
+                packed.extend((first..first + rows).map(|row| at(row, step)));
+            }
+        }
+        Weights { by: By::Rows, outputs: m, k, packed, bias: filled(bias, m) }
+    }
+
+    /// Packs `w[k][n]`, given by `at(k, n)`, for [`Weights::under`]. `bias` has one number a column, or none.
+    pub fn columns(k: usize, n: usize, bias: &[f32], at: impl Fn(usize, usize) -> f32) -> Weights {
+        let vectors = n.div_ceil(4);
+        let mut packed = Vec::with_capacity(4 * vectors * k);
+        for (first, count) in cuts(vectors) {
+            for step in 0..k {
+                let columns = 4 * first..4 * (first + count);
+                packed.extend(columns.map(|column| if column < n { at(step, column) } else { 0.0 }));
+            }
+        }
+        Weights { by: By::Columns, outputs: n, k, packed, bias: filled(bias, 4 * vectors) }
+    }
+
+    /// The same with another bias, one number an output.
+    ///
+    /// # Panics
+    /// Where there are fewer.
+    #[must_use]
+    pub fn with_bias(mut self, bias: &[f32]) -> Weights {
+        self.bias[..self.outputs].copy_from_slice(&bias[..self.outputs]);
+        self
+    }
+
+    /// The bias, one number an output.
+    pub fn bias(&self) -> &[f32] {
+        &self.bias[..self.outputs]
+    }
+
+    /// Length of the sums.
+    pub fn k(&self) -> usize {
+        self.k
+    }
+
+    /// Rows or columns that are outputs.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> usize {
+        4 * (self.packed.len() + self.bias.len())
+    }
+
+    /// `out[m][n] = bias[m] + Σ w[m][k] · x[k][n]`, then what comes after. `out` and a residual lie as `to` says, which has
+    /// as many columns as `x`.
+    ///
+    /// # Panics
+    /// Where slices are shorter than their matrices, lengths disagree, or the weights are packed for the other side.
+    pub fn times(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        assert!(self.by == By::Rows, "weights packed by columns");
+        assert!(from.rows == self.k && to.rows == self.outputs && from.columns == to.columns, "lengths");
+        self.check(x, from, out, to, after);
+        let n = to.columns;
+        if n < 4 {
+            return self.times_narrow(x, from, out, to, after);
+        }
+        let vectors = n / 4;
+        for (first, count) in cuts(vectors) {
+            self.times_columns(x, from, 4 * first, count, out, to, after);
+        }
+        if n % 4 != 0 {
+            // The last vector overlaps the one before: its outputs come out the same.
+            self.times_columns(x, from, n - 4, 1, out, to, after);
+        }
+    }
+
+    /// The columns of one width of tiles.
+    #[allow(clippy::too_many_arguments)]
+    fn times_columns(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        column: usize,
+        vectors: usize,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+    ) {
+        let tiles = family(Family::F32Splat);
+        for (row, rows) in cuts(self.outputs) {
+            let tile = &tiles[4 * place(rows) + place(vectors)];
+            let place = row * to.stride + column;
+            let call = Call {
+                splat: self.packed[row * self.k..].as_ptr().cast(),
+                splat_stride: 0,
+                vector: x[column.min(x.len())..].as_ptr().cast(),
+                vector_stride: 4 * from.stride,
+                out: out[place..].as_mut_ptr().cast(),
+                out_stride: 4 * to.stride,
+                steps: self.k,
+                bias: self.bias[row..].as_ptr().cast(),
+                residual: after.residual.map_or(std::ptr::null(), |r| r[place..].as_ptr().cast()),
+                bounds: after.bounds,
+                row_scale: std::ptr::null(),
+                column_scale: std::ptr::null(),
+            };
+            // SAFETY: `check` holds the slices to their matrices; rows and columns of the tile are within them.
+            unsafe { tile.call(&call) };
+        }
+    }
+
+    /// Fewer columns than a vector has lanes: by way of a copy with four.
+    fn times_narrow(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        let n = to.columns;
+        let widened = |source: &[f32], lies: Matrix| {
+            let mut wide = vec![0.0; 4 * lies.rows];
+            for (row, wide) in wide.chunks_exact_mut(4).enumerate() {
+                wide[..n].copy_from_slice(&source[row * lies.stride..row * lies.stride + n]);
+            }
+            wide
+        };
+        let x = widened(x, from);
+        let residual = after.residual.map(|r| widened(r, to));
+        let mut wide = vec![0.0; 4 * to.rows];
+        let after = After { residual: residual.as_deref(), ..after };
+        self.times_columns(&x, Matrix::dense(from.rows, 4), 0, 1, &mut wide, Matrix::dense(to.rows, 4), after);
+        for (row, wide) in wide.chunks_exact(4).enumerate() {
+            out[row * to.stride..row * to.stride + n].copy_from_slice(&wide[..n]);
+        }
+    }
+
+    /// `out[m][n] = bias[n] + Σ x[m][k] · w[k][n]`, then what comes after. `out` and a residual lie as `to` says, which has
+    /// as many rows as `x`.
+    ///
+    /// # Panics
+    /// As [`Weights::times`].
+    pub fn under(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        assert!(self.by == By::Columns, "weights packed by rows");
+        assert!(from.columns == self.k && to.columns == self.outputs && from.rows == to.rows, "lengths");
+        self.check(x, from, out, to, after);
+        let whole = self.outputs / 4;
+        for (first, count) in cuts(self.outputs.div_ceil(4)) {
+            if first + count <= whole {
+                self.under_columns(x, from, first, count, out, to.stride, after);
+            } else {
+                self.under_ragged(x, from, first, count, out, to, after);
+            }
+        }
+    }
+
+    /// A panel whose last vector reaches beyond the outputs: by way of a copy.
+    #[allow(clippy::too_many_arguments)]
+    fn under_ragged(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        first: usize,
+        vectors: usize,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+    ) {
+        let (width, columns) = (4 * vectors, 4 * first..self.outputs);
+        let mut wide = vec![0.0; width * to.rows];
+        let residual = after.residual.map(|residual| {
+            let mut wide = vec![0.0; width * to.rows];
+            for (row, wide) in wide.chunks_exact_mut(width).enumerate() {
+                let from = row * to.stride;
+                wide[..columns.len()].copy_from_slice(&residual[from + columns.start..from + columns.end]);
+            }
+            wide
+        });
+        let after = After { residual: residual.as_deref(), ..after };
+        self.under_panel(x, from, first, vectors, &mut wide, width, after);
+        for (row, wide) in wide.chunks_exact(width).enumerate() {
+            let to = row * to.stride;
+            out[to + columns.start..to + columns.end].copy_from_slice(&wide[..columns.len()]);
+        }
+    }
+
+    /// A panel whose columns are all outputs.
+    #[allow(clippy::too_many_arguments)]
+    fn under_columns(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        first: usize,
+        vectors: usize,
+        out: &mut [f32],
+        stride: usize,
+        after: After<'_>,
+    ) {
+        let place = (4 * first).min(out.len());
+        let after = After { residual: after.residual.map(|r| &r[place..]), ..after };
+        self.under_panel(x, from, first, vectors, &mut out[place..], stride, after);
+    }
+
+    /// A panel, `out` and the residual beginning at its first column.
+    #[allow(clippy::too_many_arguments)]
+    fn under_panel(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        first: usize,
+        vectors: usize,
+        out: &mut [f32],
+        stride: usize,
+        after: After<'_>,
+    ) {
+        let tiles = family(Family::F32Vector);
+        for (row, rows) in cuts(from.rows) {
+            let tile = &tiles[4 * place(rows) + place(vectors)];
+            let place = row * stride;
+            let call = Call {
+                splat: x[row * from.stride..].as_ptr().cast(),
+                splat_stride: 4 * from.stride,
+                vector: self.packed[4 * first * self.k..].as_ptr().cast(),
+                vector_stride: 0,
+                out: out[place..].as_mut_ptr().cast(),
+                out_stride: 4 * stride,
+                steps: self.k,
+                bias: self.bias[4 * first..].as_ptr().cast(),
+                residual: after.residual.map_or(std::ptr::null(), |r| r[place..].as_ptr().cast()),
+                bounds: after.bounds,
+                row_scale: std::ptr::null(),
+                column_scale: std::ptr::null(),
+            };
+            // SAFETY: `check` holds the slices to their matrices; rows and columns of the tile are within them, or within
+            // the copy that `under_ragged` made.
+            unsafe { tile.call(&call) };
+        }
+    }
+
+    fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>) {
+        assert!(from.stride >= from.columns && to.stride >= to.columns, "rows overlap");
+        assert!(x.len() >= from.span() && out.len() >= to.span(), "a slice is shorter than its matrix");
+        assert!(after.residual.is_none_or(|r| r.len() >= to.span()), "the residual is shorter than the outputs");
+    }
+
+    /// Instructions that a product with so many rows or columns of the other operand is charged in its tiles.
+    pub fn price(&self, others: usize, after: After<'_>) -> u64 {
+        let (bounds, residual) = (after.bounds.is_some(), after.residual.is_some());
+        let sum = |tiles: &'static [Tile], rows: usize, vectors: usize| -> u64 {
+            cuts(vectors)
+                .flat_map(|(_, v)| cuts(rows).map(move |(_, r)| &tiles[4 * place(r) + place(v)]))
+                .map(|tile| tile.price(self.k, bounds, residual))
+                .sum()
+        };
+        match self.by {
+            By::Rows => {
+                let ragged = if others.is_multiple_of(4) { 0 } else { sum(family(Family::F32Splat), self.outputs, 1) };
+                sum(family(Family::F32Splat), self.outputs, others / 4) + ragged
+            }
+            By::Columns => sum(family(Family::F32Vector), others, self.outputs.div_ceil(4)),
+        }
+    }
+}
+
+pub(crate) fn filled(bias: &[f32], length: usize) -> Vec<f32> {
+    let mut filled = bias.to_vec();
+    filled.resize(length, 0.0);
+    filled
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! The tiles: what there is, what each is charged, and the call.
+//!
+//! For wasm32 a tile is the function that `ic-nn-codegen` wrote, elsewhere its twin ([`twin`]). Everything that can be wrong
+//! about a call is the caller's to rule out: [`Call`] holds bare addresses.
+
+/// What is multiplied, and which side is packed; the order in which the table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// f32, the splat side packed.
+    F32Splat,
+    /// f32, the vector side packed.
+    F32Vector,
+    /// int8 times int16, the splat side packed.
+    I8Splat,
+    /// int8 times int16, the vector side packed.
+    I8Vector,
+}
+
+/// What a call is charged.
+#[derive(Clone, Copy, Debug)]
+struct Price {
+    fixed: u64,
+    block: u64,
+    step: u64,
+    clamp: u64,
+    residual: u64,
+}
+
+/// A tile.
+pub(crate) struct Tile {
+    /// Rows of outputs.
+    pub(crate) rows: usize,
+    /// Vectors of four columns.
+    pub(crate) vectors: usize,
+    price: Price,
+    function: Function,
+}
+
+type Function = unsafe extern "C" fn(
+    splat: *const u8,
+    splat_stride: usize,
+    vector: *const u8,
+    vector_stride: usize,
+    out: *mut u8,
+    out_stride: usize,
+    steps: usize,
+    bias: *const u8,
+    residual: *const u8,
+    clamp: u32,
+    row_scale: *const u8,
+    column_scale: *const u8,
+    low: f32,
+    high: f32,
+);
+
+/// The operands of a call, in bytes and addresses.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    /// The splat side, and bytes from row to row where it is not packed.
+    pub(crate) splat: *const u8,
+    pub(crate) splat_stride: usize,
+    /// The vector side, and bytes from step to step where it is not packed.
+    pub(crate) vector: *const u8,
+    pub(crate) vector_stride: usize,
+    /// The outputs, f32, and bytes from row to row.
+    pub(crate) out: *mut u8,
+    pub(crate) out_stride: usize,
+    /// Steps of `k`.
+    pub(crate) steps: usize,
+    /// What sums begin at: one a row of a packed splat side, one a column of a packed vector side.
+    pub(crate) bias: *const u8,
+    /// What is added, lying as the outputs do; null for nothing.
+    pub(crate) residual: *const u8,
+    /// Bounds of the outputs.
+    pub(crate) bounds: Option<(f32, f32)>,
+    /// Factors of whole sums, one a row and, where the vector side is packed, one a column.
+    pub(crate) row_scale: *const u8,
+    pub(crate) column_scale: *const u8,
+}
+
+impl Tile {
+    /// What a call of so many steps is charged.
+    pub(crate) fn price(&self, steps: usize, bounds: bool, residual: bool) -> u64 {
+        let Price { fixed, block, step, clamp, residual: added } = self.price;
+        let steps = steps as u64;
+        fixed
+            + steps / UNROLL * block
+            + steps % UNROLL * step
+            + if bounds { clamp } else { 0 }
+            + if residual { added } else { 0 }
+    }
+
+    /// Computes the tile.
+    ///
+    /// # Safety
+    /// For every step the packed side holds `rows` numbers, or `4 * vectors` columns; the other side as many at its stride.
+    /// `out`, and `residual` where it is not null, hold `rows` rows of `4 * vectors` f32 at `out_stride`; `bias` and the
+    /// scales of the family what [`Call`] says. A number is f32; or a pair along `k`, int8 on the packed side and int16 on the other.
+    pub(crate) unsafe fn call(&self, call: &Call) {
+        let (low, high) = call.bounds.unwrap_or((0.0, 0.0));
+        // SAFETY: the caller's, word by word.
+        unsafe {
+            (self.function)(
+                call.splat,
+                call.splat_stride,
+                call.vector,
+                call.vector_stride,
+                call.out,
+                call.out_stride,
+                call.steps,
+                call.bias,
+                call.residual,
+                u32::from(call.bounds.is_some()),
+                call.row_scale,
+                call.column_scale,
+                low,
+                high,
+            );
+        }
+    }
+}
+
+/// The tiles of a family: rows 8, 4, 2, 1, and for each vectors 8, 4, 2, 1.
+pub(crate) fn family(family: Family) -> &'static [Tile; 16] {
+    let at = 16 * family as usize;
+    TILES[at..at + 16].first_chunk().expect("sixteen tiles a family")
+}
+
+/// The place of 8, 4, 2 or 1 in a family's order.
+pub(crate) fn place(length: usize) -> usize {
+    debug_assert!(matches!(length, 1 | 2 | 4 | 8));
+    3 - length.trailing_zeros() as usize
+}
+
+/// The largest of 8, 4, 2, 1 that is not larger than `length`, which is not 0.
+pub(crate) fn largest(length: usize) -> usize {
+    1 << length.min(8).ilog2()
+}
+
+include!(concat!(env!("OUT_DIR"), "/tiles.rs"));
+
+#[cfg(not(target_arch = "wasm32"))]
+mod twin;

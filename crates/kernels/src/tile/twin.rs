@@ -1,0 +1,147 @@
+//! Tiles in plain Rust: what runs where no WebAssembly does, and what the written ones are held to, bit by bit.
+
+use std::ptr;
+
+/// A sum of products under way.
+trait Sum: Copy {
+    /// Bytes of a number, or a pair of them, on the packed side; of the other side there are four.
+    const PACKED: usize;
+
+    /// Where it begins.
+    fn begin(bias: f32) -> Self;
+    /// With the products of one step.
+    ///
+    /// # Safety
+    /// There are so many bytes at both.
+    unsafe fn add(self, packed: *const u8, other: *const u8) -> Self;
+    /// The output.
+    fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32;
+}
+
+impl Sum for f32 {
+    const PACKED: usize = 4;
+
+    fn begin(bias: f32) -> f32 {
+        bias
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, packed: *const u8, other: *const u8) -> f32 {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (packed.cast::<f32>().read_unaligned(), other.cast::<f32>().read_unaligned()) };
+        self + a * b
+    }
+
+    fn real(self, _: f32, _: impl Fn() -> f32, _: impl Fn() -> Option<f32>) -> f32 {
+        self
+    }
+}
+
+impl Sum for i32 {
+    const PACKED: usize = 2;
+
+    fn begin(_: f32) -> i32 {
+        0
+    }
+
+    #[inline(always)]
+    unsafe fn add(self, packed: *const u8, other: *const u8) -> i32 {
+        // SAFETY: the caller's.
+        let (a, b) = unsafe { (*packed.cast::<[i8; 2]>(), other.cast::<[i16; 2]>().read_unaligned()) };
+        let first = i32::from(a[0]) * i32::from(b[0]);
+        self.wrapping_add(first.wrapping_add(i32::from(a[1]) * i32::from(b[1])))
+    }
+
+    fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32 {
+        let value = self as f32 * row_scale();
+        match column_scale() {
+            Some(scale) => value * scale + bias,
+            None => value + bias,
+        }
+    }
+}
+
+macro_rules! tile {
+    ($(#[$doc:meta])* $name:ident, $sum:ty, splat_packed = $packed:literal) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// As `Tile::call`.
+        pub(super) unsafe extern "C" fn $name<const ROWS: usize, const VECTORS: usize>(
+            splat: *const u8,
+            splat_stride: usize,
+            vector: *const u8,
+            vector_stride: usize,
+            out: *mut u8,
+            out_stride: usize,
+            steps: usize,
+            bias: *const u8,
+            residual: *const u8,
+            clamp: u32,
+            row_scale: *const u8,
+            column_scale: *const u8,
+            low: f32,
+            high: f32,
+        ) {
+            let real = |from: *const u8, ix: usize| {
+                // SAFETY: the caller's: bias, factors and residual have so many numbers.
+                unsafe { ptr::read_unaligned(from.cast::<f32>().add(ix)) }
+            };
+            let bias_of = |row: usize, column: usize| real(bias, if $packed { row } else { column });
+            for row in 0..ROWS {
+                let mut sums = [[<$sum as Sum>::begin(0.0); 4]; VECTORS];
+                for (ix, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                    *sum = Sum::begin(bias_of(row, ix));
+                }
+                for step in 0..steps {
+                    let size = <$sum as Sum>::PACKED;
+                    for (column, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
+                        // SAFETY: the caller's: both sides have so many steps.
+                        *sum = unsafe {
+                            if $packed {
+                                let number = splat.add(size * (step * ROWS + row));
+                                sum.add(number, vector.add(step * vector_stride + 4 * column))
+                            } else {
+                                let number = splat.add(row * splat_stride + 4 * step);
+                                sum.add(vector.add(size * (step * 4 * VECTORS + column)), number)
+                            }
+                        };
+                    }
+                }
+                for (column, sum) in sums.as_flattened().iter().enumerate() {
+                    let column_scale = || if $packed { None } else { Some(real(column_scale, column)) };
+                    let mut value = sum.real(bias_of(row, column), || real(row_scale, row), column_scale);
+                    let at = row * out_stride + 4 * column;
+                    if !residual.is_null() {
+                        // SAFETY: the caller's: it lies as the outputs do.
+                        value += unsafe { real(residual.add(at), 0) };
+                    }
+                    if clamp != 0 {
+                        // As `pmax` and `pmin`: what is no number stays so.
+                        value = if value < low { low } else { value };
+                        value = if high < value { high } else { value };
+                    }
+                    // SAFETY: the caller's: the outputs have so many rows and columns.
+                    unsafe { ptr::write_unaligned(out.add(at).cast::<f32>(), value) };
+                }
+            }
+        }
+    };
+}
+
+tile!(
+    /// f32, the splat side packed.
+    f32_splat, f32, splat_packed = true
+);
+tile!(
+    /// f32, the vector side packed.
+    f32_vector, f32, splat_packed = false
+);
+tile!(
+    /// int8 times int16 by pairs, the splat side packed.
+    i8_splat, i32, splat_packed = true
+);
+tile!(
+    /// int8 times int16 by pairs, the vector side packed.
+    i8_vector, i32, splat_packed = false
+);
