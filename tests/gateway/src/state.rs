@@ -58,7 +58,7 @@ impl State {
         match self {
             State::Leaf(value) => leaf(value.clone()),
             State::Branch(branches) => {
-                let labels: Vec<_> = branches.iter().map(|(label, state)| (label, state)).collect();
+                let labels: Vec<_> = branches.iter().collect();
                 balanced(&labels)
             }
         }
