@@ -14,9 +14,11 @@ pub mod quantised;
 #[cfg(test)]
 mod random;
 mod tile;
+mod turn;
 mod window;
 
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use hwc::{HwcConv, HwcDepthwise};
+pub use turn::{finish, turn};
 pub use window::Window;

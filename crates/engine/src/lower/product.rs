@@ -24,6 +24,9 @@ enum Packed {
     Wide(Vec<(usize, Weights)>),
     /// The narrow one, a constant, for each step.
     Narrow(Vec<(usize, Weights)>),
+    /// The narrow one, a constant, for each step, where the wide one's columns lie apart: it is taken by rows, and what
+    /// comes out is turned.
+    Turned(Vec<(usize, Weights)>),
     /// The wide one, in each run.
     Run,
 }
@@ -54,7 +57,7 @@ pub(super) fn lower(
     };
     let (inputs, bias_axis) = match &product.packed {
         Packed::Wide(_) => (tvec!(node.inputs[narrow_ix]), loops.q_axis),
-        Packed::Narrow(_) => (tvec!(node.inputs[wide_ix]), p_axis(&loops, &output)),
+        Packed::Narrow(_) | Packed::Turned(_) => (tvec!(node.inputs[wide_ix]), p_axis(&loops, &output)),
         Packed::Run => (tvec!(node.inputs[narrow_ix], node.inputs[wide_ix]), None),
     };
     let bias_axis = bias_axis.filter(|_| product.bias().is_some());
@@ -102,6 +105,14 @@ impl Product {
             Packed::Narrow(each(0, &|first| {
                 Weights::rows(m, k, &[], |row, step| narrow[first + row * along_m + step * along_k])
             }))
+        } else if let (Some(narrow), true, true) = (narrow, loops.k.wide == 1 || k == 1, m == 1 || loops.p.out == n) {
+            if n > 1 && loops.q.wide < k {
+                return None;
+            }
+            let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
+            Packed::Turned(each(0, &|first| {
+                Weights::columns(k, m, &[], |step, row| narrow[first + row * along_m + step * along_k])
+            }))
         } else {
             Packed::Run
         };
@@ -117,7 +128,11 @@ impl Product {
     pub(crate) fn scratch(&self) -> usize {
         let Loops { p, q, k, .. } = &self.loops;
         let copied = if self.copies() { p.length * k.length } else { 0 };
-        let packed = if self.packed == Packed::Run { k.length * q.length.next_multiple_of(4) } else { 0 };
+        let packed = match self.packed {
+            Packed::Run => k.length * q.length.next_multiple_of(4),
+            Packed::Turned(_) => p.length * q.length,
+            _ => 0,
+        };
         4 * (copied + packed)
     }
 
@@ -125,13 +140,13 @@ impl Product {
     fn copies(&self) -> bool {
         let Loops { p, k, .. } = &self.loops;
         let apart = k.length > 1 && k.narrow != 1;
-        !matches!(self.packed, Packed::Narrow(_)) && (apart || (p.length > 1 && p.narrow < k.length))
+        matches!(self.packed, Packed::Wide(_) | Packed::Run) && (apart || (p.length > 1 && p.narrow < k.length))
     }
 
     /// The bias, where there is one for all.
     pub(crate) fn bias(&self) -> Option<&[f32]> {
         match &self.packed {
-            Packed::Wide(packed) | Packed::Narrow(packed) => match packed.as_slice() {
+            Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => match packed.as_slice() {
                 [(_, weights)] => Some(weights.bias()),
                 _ => None,
             },
@@ -141,7 +156,7 @@ impl Product {
 
     /// The same with another bias.
     pub(crate) fn with_bias(mut self, bias: &[f32]) -> Product {
-        if let Packed::Wide(packed) | Packed::Narrow(packed) = &mut self.packed {
+        if let Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) = &mut self.packed {
             *packed = packed.drain(..).map(|(at, weights)| (at, weights.with_bias(bias))).collect();
         }
         self
@@ -173,6 +188,20 @@ impl Product {
                     let Some(ix) = of(packed, wide) else { continue };
                     self.rows(&packed[ix].1, &x[narrow..], out, to, after);
                 }
+                Packed::Turned(packed) => {
+                    let Some(ix) = of(packed, narrow) else { continue };
+                    let (rows, columns) = (q.length, p.length);
+                    let mut rowwise = vec![0.0; rows * columns];
+                    let bounds = after.bounds.filter(|_| after.residual.is_none());
+                    let from = lies(rows, k.length, q.wide);
+                    let end = After { residual: None, bounds };
+                    packed[ix].1.under(&x[wide..], from, &mut rowwise, Matrix::dense(rows, columns), end);
+                    let out = &mut out[..rows * columns];
+                    ic_nn_kernels::turn(&rowwise, rows, columns, columns, out);
+                    if after.residual.is_some() {
+                        ic_nn_kernels::finish(out, after.residual, after.bounds);
+                    }
+                }
                 Packed::Run => {
                     let Some(other) = other else { return };
                     if fresh.as_ref().is_none_or(|(at, _)| *at != wide) {
@@ -198,9 +227,15 @@ impl Product {
             let from = Matrix { rows: p.length, columns: k.length, stride };
             return weights.under(x, from, out, to, after);
         }
-        let mut copy = Vec::with_capacity(p.length * k.length);
-        for row in 0..p.length {
-            copy.extend((0..k.length).map(|step| x[row * p.narrow + step * k.narrow]));
+        let mut copy = vec![0.0; p.length * k.length];
+        if p.narrow == 1 && k.narrow >= p.length {
+            ic_nn_kernels::turn(x, k.length, p.length, k.narrow, &mut copy);
+        } else {
+            for (row, copy) in copy.chunks_exact_mut(k.length.max(1)).enumerate() {
+                for (step, copy) in copy.iter_mut().enumerate() {
+                    *copy = x[row * p.narrow + step * k.narrow];
+                }
+            }
         }
         weights.under(&copy, Matrix::dense(p.length, k.length), out, to, after);
     }
