@@ -20,18 +20,14 @@ pub struct HwcConv {
 }
 
 impl HwcConv {
-    /// A convolution with the number at `kernel(output, channel, ky, kx)`, and a bias for each output or none.
-    pub fn new(
-        window: Window,
-        channels: usize,
-        outputs: usize,
-        bias: &[f32],
-        kernel: impl Fn(usize, usize, usize, usize) -> f32,
-    ) -> HwcConv {
-        let across = window.kernel[1];
-        let weights = Weights::columns(channels * window.places(), outputs, bias, |step, output| {
-            let (place, channel) = (step / channels, step % channels);
-            kernel(output, channel, place / across, place % across)
+    /// A convolution with `kernel[output][channel][ky][kx]`, and a bias for each output or none.
+    ///
+    /// # Panics
+    /// Where the kernel is shorter than that.
+    pub fn new(window: Window, channels: usize, outputs: usize, bias: &[f32], kernel: &[f32]) -> HwcConv {
+        let places = window.places();
+        let weights = Weights::columns(channels * places, outputs, bias, |step, output| {
+            kernel[(output * channels + step % channels) * places + step / channels]
         });
         HwcConv { window, channels, weights }
     }
@@ -133,22 +129,16 @@ impl HwcDepthwise {
         matches!(window.kernel, [3, 3] | [5, 5]) && window.dilation == [1, 1] && channels >= 4
     }
 
-    /// A convolution with the number at `kernel(channel, ky, kx)`, and a bias for each channel or none.
+    /// A convolution with `kernel[channel][ky][kx]`, and a bias for each channel or none.
     ///
     /// # Panics
-    /// Where the windows are not those that it takes.
-    pub fn new(
-        window: Window,
-        channels: usize,
-        bias: &[f32],
-        kernel: impl Fn(usize, usize, usize) -> f32,
-    ) -> HwcDepthwise {
+    /// Where the windows are not those that it takes, or the kernel is shorter.
+    pub fn new(window: Window, channels: usize, bias: &[f32], kernel: &[f32]) -> HwcDepthwise {
         assert!(Self::takes(&window, channels), "{window:?} is no window of depthwise kernels");
         let mut packed = vec![];
         for first in fours(channels) {
             for place in 0..window.places() {
-                let (ky, kx) = (place / window.kernel[1], place % window.kernel[1]);
-                packed.extend((first..first + 4).map(|channel| kernel(channel, ky, kx)));
+                packed.extend((first..first + 4).map(|channel| kernel[channel * window.places() + place]));
             }
         }
         let mut bias = bias.to_vec();

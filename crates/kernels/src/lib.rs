@@ -16,9 +16,11 @@ mod random;
 mod tile;
 mod turn;
 mod window;
+mod winograd;
 
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use turn::{finish, turn};
 pub use window::Window;
+pub use winograd::Winograd;

@@ -99,6 +99,22 @@ impl Weights {
         Weights { by: By::Columns, outputs: n, k, packed, bias: filled(bias, 4 * vectors) }
     }
 
+    /// [`Weights::rows`] of numbers that lie `along_m` and `along_k` apart.
+    ///
+    /// # Panics
+    /// Where the slice is shorter.
+    pub fn rows_of(m: usize, k: usize, bias: &[f32], w: &[f32], along_m: usize, along_k: usize) -> Weights {
+        Weights::rows(m, k, bias, |row, step| w[row * along_m + step * along_k])
+    }
+
+    /// [`Weights::columns`] of numbers that lie `along_k` and `along_n` apart.
+    ///
+    /// # Panics
+    /// Where the slice is shorter.
+    pub fn columns_of(k: usize, n: usize, bias: &[f32], w: &[f32], along_k: usize, along_n: usize) -> Weights {
+        Weights::columns(k, n, bias, |step, column| w[step * along_k + column * along_n])
+    }
+
     /// The same with another bias, one number an output.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! Convolutions that are no plain products: of planes or with channels innermost, by groups, by channels.
 
-use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Window};
+use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Window, Winograd};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::KernelFormat;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
@@ -44,23 +44,19 @@ pub(super) fn lower(
     let places = window.places();
     let body = if groups > 1 && in_group == 1 && groups == outputs {
         if innermost && HwcDepthwise::takes(&window, channels) {
-            let across = window.kernel[1];
-            let at = |channel: usize, ky: usize, kx: usize| kernel[channel * places + ky * across + kx];
-            Body::HwcDepthwise(HwcDepthwise::new(window, channels, &bias, at))
+            Body::HwcDepthwise(HwcDepthwise::new(window, channels, &bias, kernel))
         } else if !innermost && Depthwise::takes(&window) {
             Body::Depthwise(Depthwise::new(window, channels, kernel, &bias))
         } else {
             return Ok(None);
         }
+    } else if groups == 1 && Winograd::pays(&window, channels, outputs) {
+        Body::Winograd(Winograd::new(window, channels, outputs, innermost, &bias, kernel))
     } else if innermost {
         if groups > 1 {
             return Ok(None);
         }
-        let across = window.kernel[1];
-        let at = |output: usize, channel: usize, ky: usize, kx: usize| {
-            kernel[(output * channels + channel) * places + ky * across + kx]
-        };
-        Body::HwcConv(HwcConv::new(window, channels, outputs, &bias, at))
+        Body::HwcConv(HwcConv::new(window, channels, outputs, &bias, kernel))
     } else {
         // Groups of fewer rows than a tile has are tract's.
         if groups > 1 && outputs / groups < 4 {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
-use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise};
+use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, Winograd};
 use tract_onnx::tract_core::internal::*;
 
 use super::floats;
@@ -17,6 +17,8 @@ pub(crate) enum Body {
     Product(Product),
     /// A convolution of planes.
     Conv(Conv),
+    /// One of 3 × 3 by minimal filtering.
+    Winograd(Winograd),
     /// One of each plane by itself.
     Depthwise(Depthwise),
     /// A convolution of images whose channels are innermost.
@@ -56,6 +58,7 @@ impl Lowered {
         (match &*self.body {
             Body::Product(product) => product.scratch(),
             Body::Conv(conv) => conv.scratch(),
+            Body::Winograd(conv) => conv.scratch(),
             Body::Depthwise(conv) => conv.scratch(),
             Body::HwcConv(conv) => conv.scratch(),
             Body::HwcDepthwise(conv) => conv.scratch(),
@@ -67,6 +70,7 @@ impl Lowered {
         match &*self.body {
             Body::Product(product) => product.bias().map(<[f32]>::to_vec),
             Body::Conv(conv) => Some(conv.bias()),
+            Body::Winograd(conv) => Some(conv.bias().to_vec()),
             Body::Depthwise(conv) => Some(conv.bias().to_vec()),
             Body::HwcConv(conv) => Some(conv.weights().bias().to_vec()),
             Body::HwcDepthwise(conv) => Some(conv.bias().to_vec()),
@@ -79,6 +83,7 @@ impl Lowered {
         self.body = Arc::new(match body {
             Body::Product(product) => Body::Product(product.with_bias(bias)),
             Body::Conv(conv) => Body::Conv(conv.with_bias(bias)),
+            Body::Winograd(conv) => Body::Winograd(conv.with_bias(bias)),
             Body::Depthwise(conv) => Body::Depthwise(conv.with_bias(bias)),
             Body::HwcConv(conv) => Body::HwcConv(conv.with_bias(bias)),
             Body::HwcDepthwise(conv) => Body::HwcDepthwise(conv.with_bias(bias)),
@@ -90,6 +95,7 @@ impl Lowered {
         match &*self.body {
             Body::Product(_) => "Product",
             Body::Conv(_) | Body::HwcConv(_) => "Convolution",
+            Body::Winograd(_) => "WinogradConvolution",
             Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
         }
     }
@@ -161,6 +167,7 @@ impl EvalOp for Lowered {
                 product.run(x, other, out, after);
             }
             Body::Conv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
+            Body::Winograd(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
             Body::Depthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
             Body::HwcConv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
             Body::HwcDepthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),

@@ -95,7 +95,7 @@ impl Product {
             let Run { wide: along_k, .. } = loops.k;
             let along_n = loops.q.wide;
             Packed::Wide(each(1, &|first| {
-                Weights::columns(k, n, &[], |step, column| wide[first + step * along_k + column * along_n])
+                Weights::columns_of(k, n, &[], &wide[first..], along_k, along_n)
             }))
         } else if let (Some(narrow), true) = (narrow, loops.q.wide == 1 || n == 1) {
             if k > 1 && loops.k.wide < n {
@@ -103,7 +103,7 @@ impl Product {
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
             Packed::Narrow(each(0, &|first| {
-                Weights::rows(m, k, &[], |row, step| narrow[first + row * along_m + step * along_k])
+                Weights::rows_of(m, k, &[], &narrow[first..], along_m, along_k)
             }))
         } else if let (Some(narrow), true, true) = (narrow, loops.k.wide == 1 || k == 1, m == 1 || loops.p.out == n) {
             if n > 1 && loops.q.wide < k {
@@ -111,7 +111,7 @@ impl Product {
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
             Packed::Turned(each(0, &|first| {
-                Weights::columns(k, m, &[], |step, row| narrow[first + row * along_m + step * along_k])
+                Weights::columns_of(k, m, &[], &narrow[first..], along_k, along_m)
             }))
         } else {
             Packed::Run
@@ -205,11 +205,8 @@ impl Product {
                 Packed::Run => {
                     let Some(other) = other else { return };
                     if fresh.as_ref().is_none_or(|(at, _)| *at != wide) {
-                        let other = &other[wide..];
-                        let (along_k, along_n) = (k.wide, q.wide);
-                        let packed = Weights::columns(k.length, q.length, &[], |step, column| {
-                            other[step * along_k + column * along_n]
-                        });
+                        let packed =
+                            Weights::columns_of(k.length, q.length, &[], &other[wide..], k.wide, q.wide);
                         fresh = Some((wide, packed));
                     }
                     let Some((_, weights)) = &fresh else { return };

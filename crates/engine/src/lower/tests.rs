@@ -145,6 +145,7 @@ fn convolutions_agree() {
         (4, 4, 1, 3, 1, 2, 2, 2, [true, true]),
         (8, 16, 8, 3, 1, 1, 1, 1, [false, false]),
         (3, 3, 3, 3, 1, 1, 1, 1, [true, false]),
+        (16, 24, 1, 3, 1, 1, 1, 1, [true, true]),
     ];
     for &format in &formats {
         for (ix, &(channels, outputs, group, kernel, stride, dilation, before, after, lowered)) in cases.iter().enumerate() {

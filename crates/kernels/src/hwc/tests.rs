@@ -28,11 +28,8 @@ proptest! {
         let weights = many(outputs_of * channels * window.places(), &mut next);
         let bias = many(outputs_of, &mut next);
         let image = many(channels * window.area(), &mut next);
-        let at = |output: usize, channel: usize, ky: usize, kx: usize| {
-            weights[((output * channels + channel) * kernel[0] + ky) * kernel[1] + kx]
-        };
         let mut out = vec![9.0; outputs_of * window.pixels()];
-        HwcConv::new(window, channels, outputs_of, &bias, at).run(&turned(&image, channels), &mut out, After::default());
+        HwcConv::new(window, channels, outputs_of, &bias, &weights).run(&turned(&image, channels), &mut out, After::default());
         let expected = turned(&plain(window, channels, outputs_of, 1, &weights, &bias, &image), outputs_of);
         for (out, expected) in out.iter().zip(expected) {
             prop_assert!((out - expected).abs() <= 1e-5 * (1.0 + expected.abs()), "{out} {expected}");
@@ -56,7 +53,7 @@ proptest! {
         let residual = many(channels * window.pixels(), &mut next);
         let after = After { residual: added.then_some(&residual), bounds: bounded.then_some((-0.5, 0.25)) };
         let mut out = vec![9.0; channels * window.pixels()];
-        HwcDepthwise::new(window, channels, &bias, |channel, ky, kx| weights[(channel * side + ky) * side + kx])
+        HwcDepthwise::new(window, channels, &bias, &weights)
             .run(&turned(&image, channels), &mut out, after);
         let sums = turned(&plain(window, 1, channels, channels, &weights, &bias, &image), channels);
         for ((out, mut expected), residual) in out.iter().zip(sums).zip(residual) {
