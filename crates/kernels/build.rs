@@ -34,8 +34,11 @@ fn main() {
     }
     let mut source = String::new();
     if wasm {
-        write!(source, "#[link(name = \"ic_nn_tiles\", kind = \"static\")]\nunsafe extern \"C\" {{\n{symbols}}}\n\n")
-            .expect("a string takes it");
+        write!(
+            source,
+            "#[link(name = \"ic_nn_tiles\", kind = \"static\")]\nunsafe extern \"C\" {{\n{symbols}}}\n\n"
+        )
+        .expect("a string takes it");
         let archive = object::archive("tiles.o", &object::object(&tiles));
         fs::write(out.join("libic_nn_tiles.a"), archive).expect("OUT_DIR is writable");
         println!("cargo:rustc-link-search=native={}", out.display());

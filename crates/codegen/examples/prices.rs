@@ -11,7 +11,8 @@ fn main() {
         let unroll = u64::from(tile.unroll());
         let at = |k: u64| {
             let steps = k / u64::from(per_step);
-            (price.fixed + steps / unroll * price.block + steps % unroll * price.step) as f64 / (steps as f64 * lanes)
+            (price.fixed + steps / unroll * price.block + steps % unroll * price.step) as f64
+                / (steps as f64 * lanes)
         };
         let limit = price.block as f64 / (unroll as f64 * lanes);
         println!("{:<24}{:>8.3}{:>8.3}{:>8.3}{:>8.3}", tile.name(), at(32), at(128), at(512), limit);

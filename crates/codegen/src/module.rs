@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use wasm_encoder::{
-    CodeSection, ConstExpr, ElementSection, Elements, ExportKind, ExportSection, FunctionSection, MemorySection,
-    MemoryType, Module, RefType, TableSection, TableType, TypeSection,
+    CodeSection, ConstExpr, ElementSection, Elements, ExportKind, ExportSection, FunctionSection,
+    MemorySection, MemoryType, Module, RefType, TableSection, TableType, TypeSection,
 };
 
 use crate::Tile;

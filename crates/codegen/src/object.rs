@@ -37,7 +37,8 @@ pub fn object(tiles: &[Tile]) -> Vec<u8> {
 /// An archive of one member, in the common `ar` format, without a symbol index: rustc writes one.
 pub fn archive(name: &str, object: &[u8]) -> Vec<u8> {
     let mut archive = b"!<arch>\n".to_vec();
-    let header = format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", format!("{name}/"), 0, 0, 0, "100644", object.len());
+    let header =
+        format!("{:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", format!("{name}/"), 0, 0, 0, "100644", object.len());
     archive.extend(header.as_bytes());
     archive.extend(object);
     if object.len() % 2 == 1 {

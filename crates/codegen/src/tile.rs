@@ -323,10 +323,7 @@ impl Writer {
                 if self.tile.packed == Packed::Vector {
                     let kept = self.vectors[1][vector];
                     match row {
-                        0 => e
-                            .get(P::ColumnScale as u32)
-                            .put(I::V128Load(at(16 * vector as u32)))
-                            .tee(kept),
+                        0 => e.get(P::ColumnScale as u32).put(I::V128Load(at(16 * vector as u32))).tee(kept),
                         _ => e.get(kept),
                     };
                     e.put(I::F32x4Mul);

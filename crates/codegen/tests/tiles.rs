@@ -50,7 +50,8 @@ fn operands(tile: Tile, steps: usize, next: &mut impl FnMut() -> f32) -> Operand
     };
     let splat_packed = tile.packed == Packed::Splat;
     let splat: Vec<Vec<f32>> = (0..rows).map(|_| (0..k).map(|_| number(splat_packed)).collect()).collect();
-    let vector: Vec<Vec<f32>> = (0..k).map(|_| (0..columns).map(|_| number(!splat_packed)).collect()).collect();
+    let vector: Vec<Vec<f32>> =
+        (0..k).map(|_| (0..columns).map(|_| number(!splat_packed)).collect()).collect();
     let bytes = |x: f32, packed: bool| match (tile.kind, packed) {
         (Kind::F32, _) => x.to_le_bytes().to_vec(),
         (Kind::I8, true) => vec![x as i8 as u8],
@@ -73,7 +74,8 @@ fn operands(tile: Tile, steps: usize, next: &mut impl FnMut() -> f32) -> Operand
     }
     for step in 0..steps {
         for column in 0..columns {
-            (0..pair).for_each(|at| vector_bytes.extend(bytes(vector[pair * step + at][column], !splat_packed)));
+            (0..pair)
+                .for_each(|at| vector_bytes.extend(bytes(vector[pair * step + at][column], !splat_packed)));
         }
         if splat_packed {
             vector_bytes.extend([0xff; 8]);
@@ -113,7 +115,9 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
     for (ix, &tile) in tiles.iter().enumerate() {
         let (_, price) = tile.emit();
         let unroll = u64::from(tile.unroll());
-        for (steps, clamp, residual) in [(0, false, false), (1, true, false), (16, false, true), (37, true, true)] {
+        for (steps, clamp, residual) in
+            [(0, false, false), (1, true, false), (16, false, true), (37, true, true)]
+        {
             let (rows, columns) = (tile.rows as usize, 4 * tile.vectors as usize);
             let o = operands(tile, steps, &mut next);
             let mut many = |n: usize| (0..n).map(|_| next()).collect::<Vec<f32>>();
@@ -149,7 +153,9 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                 Val::F32((-0.75f32).to_bits()),
                 Val::F32(0.5f32.to_bits()),
             ];
-            let Some(Ref::Func(Some(function))) = table.get(&mut store, ix as u64) else { panic!("no tile {ix}") };
+            let Some(Ref::Func(Some(function))) = table.get(&mut store, ix as u64) else {
+                panic!("no tile {ix}")
+            };
             function.call(&mut store, &arguments, &mut []).expect("no trap");
             let left = counter.get(&mut store).i64().expect("a counter");
             let spent = (1u64 << 40) - left as u64 + CALL;
@@ -170,7 +176,11 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                         Kind::I8 => {
                             let sum: i32 = products.map(|(a, b)| a as i32 * b as i32).sum();
                             let real = sum as f32 * row_scale[row];
-                            let real = if tile.packed == Packed::Vector { real * column_scale[column] } else { real };
+                            let real = if tile.packed == Packed::Vector {
+                                real * column_scale[column]
+                            } else {
+                                real
+                            };
                             real + begin
                         }
                     };

@@ -32,8 +32,8 @@ pub use element::tensor_types;
 pub use error::{InferError, InputError, ModelError};
 pub use graph::{Arranged, Graph, LoadCost, Planned, Trial};
 pub use limits::Limits;
-pub use plan::NodeCost;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
+pub use plan::NodeCost;
 pub use tensors::check_part;
 
 /// The engine behind this crate and its version.

@@ -92,7 +92,11 @@ impl Plan {
         let model = self.runnable.model();
         let node = model.nodes().get(id)?;
         let bytes = |outlet: OutletId| {
-            model.outlet_fact(outlet).ok().and_then(|f| f.mem_size().to_i64().ok()).map_or(0, |b| b.max(0) as u64)
+            model
+                .outlet_fact(outlet)
+                .ok()
+                .and_then(|f| f.mem_size().to_i64().ok())
+                .map_or(0, |b| b.max(0) as u64)
         };
         let output = OutletId::new(id, 0);
         let shape = model.outlet_fact(output).map_or(vec![], |fact| {

@@ -27,7 +27,14 @@ impl Conv {
     ///
     /// # Panics
     /// Where the kernel is shorter than that.
-    pub fn new(window: Window, channels: usize, outputs: usize, groups: usize, kernel: &[f32], bias: &[f32]) -> Conv {
+    pub fn new(
+        window: Window,
+        channels: usize,
+        outputs: usize,
+        groups: usize,
+        kernel: &[f32],
+        bias: &[f32],
+    ) -> Conv {
         let (k, m) = (channels * window.places(), outputs / groups);
         let groups = (0..groups)
             .map(|group| {
@@ -97,7 +104,14 @@ impl Conv {
         }
     }
 
-    fn by_windows(&self, weights: &Weights, image: &[f32], gathered: &mut [f32], out: &mut [f32], after: After<'_>) {
+    fn by_windows(
+        &self,
+        weights: &Weights,
+        image: &[f32],
+        gathered: &mut [f32],
+        out: &mut [f32],
+        after: After<'_>,
+    ) {
         let (pixels, width) = (self.window.pixels(), self.width());
         let mut at = 0;
         while at < pixels {

@@ -150,7 +150,10 @@ impl Depthwise {
         let bounds = after.bounds.map(|(low, high)| (F32x4::splat(low), F32x4::splat(high)));
         for row in 0..rows {
             let first = row * self.window.stride[0] * padded.stride;
-            assert!(copy.len() >= first + (SIDE - 1) * padded.stride + padded.stride, "the copy is too short");
+            assert!(
+                copy.len() >= first + (SIDE - 1) * padded.stride + padded.stride,
+                "the copy is too short"
+            );
             let mut column = 0;
             while column < columns {
                 // The last vector overlaps the one before.
@@ -180,4 +183,3 @@ impl Depthwise {
         }
     }
 }
-

@@ -60,7 +60,13 @@ impl HwcConv {
     pub fn run(&self, image: &[f32], out: &mut [f32], after: After<'_>) {
         let (pixels, k, outputs) = (self.window.pixels(), self.weights.k(), self.weights.outputs());
         if self.window.is_pointwise() {
-            return self.weights.under(image, Matrix::dense(pixels, k), out, Matrix::dense(pixels, outputs), after);
+            return self.weights.under(
+                image,
+                Matrix::dense(pixels, k),
+                out,
+                Matrix::dense(pixels, outputs),
+                after,
+            );
         }
         let height = self.height();
         let mut gathered = vec![0.0; k * height];
@@ -97,7 +103,11 @@ impl HwcConv {
                 let from = (left + skipped).saturating_sub(before[1]).min(input[1]);
                 let count = (kernel[1] - skipped).min(input[1] - from);
                 zeros(&mut to[..skipped * channels]);
-                spread(&line[from * channels..], 1, &mut to[skipped * channels..(skipped + count) * channels]);
+                spread(
+                    &line[from * channels..],
+                    1,
+                    &mut to[skipped * channels..(skipped + count) * channels],
+                );
                 zeros(&mut to[(skipped + count) * channels..]);
                 continue;
             }
@@ -165,7 +175,8 @@ impl HwcDepthwise {
 
     /// Rows and columns of the copy between zeros.
     fn padded(&self) -> [usize; 2] {
-        [0, 1].map(|axis| (self.window.output[axis] - 1) * self.window.stride[axis] + self.window.kernel[axis])
+        [0, 1]
+            .map(|axis| (self.window.output[axis] - 1) * self.window.stride[axis] + self.window.kernel[axis])
     }
 
     /// Bytes that a run takes beside its operands.
@@ -198,8 +209,12 @@ impl HwcDepthwise {
                     (3, 1) => self.four::<3, 9, 1>(kernel, bias, &copy, columns, out, residual, after.bounds),
                     (3, 2) => self.four::<3, 9, 2>(kernel, bias, &copy, columns, out, residual, after.bounds),
                     (3, _) => self.four::<3, 9, 0>(kernel, bias, &copy, columns, out, residual, after.bounds),
-                    (_, 1) => self.four::<5, 25, 1>(kernel, bias, &copy, columns, out, residual, after.bounds),
-                    (_, 2) => self.four::<5, 25, 2>(kernel, bias, &copy, columns, out, residual, after.bounds),
+                    (_, 1) => {
+                        self.four::<5, 25, 1>(kernel, bias, &copy, columns, out, residual, after.bounds)
+                    }
+                    (_, 2) => {
+                        self.four::<5, 25, 2>(kernel, bias, &copy, columns, out, residual, after.bounds)
+                    }
                     _ => self.four::<5, 25, 0>(kernel, bias, &copy, columns, out, residual, after.bounds),
                 }
             }

@@ -44,7 +44,12 @@ mod inner {
 
     #[inline(always)]
     pub(super) fn bits(a: v128) -> [u32; 4] {
-        [u32x4_extract_lane::<0>(a), u32x4_extract_lane::<1>(a), u32x4_extract_lane::<2>(a), u32x4_extract_lane::<3>(a)]
+        [
+            u32x4_extract_lane::<0>(a),
+            u32x4_extract_lane::<1>(a),
+            u32x4_extract_lane::<2>(a),
+            u32x4_extract_lane::<3>(a),
+        ]
     }
 
     /// The lower halves of both, one behind the other.
@@ -144,7 +149,8 @@ mod inner {
     #[inline(always)]
     pub(super) unsafe fn store_halves(at: *mut i16, a: Inner, b: Inner) {
         let half = |x: f32| x.to_bits() as i16;
-        let halves = [half(a[0]), half(a[1]), half(a[2]), half(a[3]), half(b[0]), half(b[1]), half(b[2]), half(b[3])];
+        let halves =
+            [half(a[0]), half(a[1]), half(a[2]), half(a[3]), half(b[0]), half(b[1]), half(b[2]), half(b[3])];
         // SAFETY: the caller's.
         unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
     }
@@ -152,7 +158,8 @@ mod inner {
     #[inline(always)]
     pub(super) unsafe fn store_pairs(at: *mut i16, a: Inner, b: Inner) {
         let half = |x: f32| x.to_bits() as i16;
-        let halves = [half(a[0]), half(b[0]), half(a[1]), half(b[1]), half(a[2]), half(b[2]), half(a[3]), half(b[3])];
+        let halves =
+            [half(a[0]), half(b[0]), half(a[1]), half(b[1]), half(a[2]), half(b[2]), half(a[3]), half(b[3])];
         // SAFETY: the caller's.
         unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
     }

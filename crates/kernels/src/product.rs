@@ -111,7 +111,14 @@ impl Weights {
     ///
     /// # Panics
     /// Where the slice is shorter.
-    pub fn columns_of(k: usize, n: usize, bias: &[f32], w: &[f32], along_k: usize, along_n: usize) -> Weights {
+    pub fn columns_of(
+        k: usize,
+        n: usize,
+        bias: &[f32],
+        w: &[f32],
+        along_k: usize,
+        along_n: usize,
+    ) -> Weights {
         Weights::columns(k, n, bias, |step, column| w[step * along_k + column * along_n])
     }
 
@@ -217,7 +224,15 @@ impl Weights {
         let residual = after.residual.map(|r| widened(r, to));
         let mut wide = vec![0.0; 4 * to.rows];
         let after = After { residual: residual.as_deref(), ..after };
-        self.times_columns(&x, Matrix::dense(from.rows, 4), 0, 1, &mut wide, Matrix::dense(to.rows, 4), after);
+        self.times_columns(
+            &x,
+            Matrix::dense(from.rows, 4),
+            0,
+            1,
+            &mut wide,
+            Matrix::dense(to.rows, 4),
+            after,
+        );
         for (row, wide) in wide.chunks_exact(4).enumerate() {
             out[row * to.stride..row * to.stride + n].copy_from_slice(&wide[..n]);
         }
@@ -328,7 +343,10 @@ impl Weights {
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>) {
         assert!(from.stride >= from.columns && to.stride >= to.columns, "rows overlap");
         assert!(x.len() >= from.span() && out.len() >= to.span(), "a slice is shorter than its matrix");
-        assert!(after.residual.is_none_or(|r| r.len() >= to.span()), "the residual is shorter than the outputs");
+        assert!(
+            after.residual.is_none_or(|r| r.len() >= to.span()),
+            "the residual is shorter than the outputs"
+        );
     }
 
     /// Instructions that a product with so many rows or columns of the other operand is charged in its tiles.
@@ -342,7 +360,8 @@ impl Weights {
         };
         match self.by {
             By::Rows => {
-                let ragged = if others.is_multiple_of(4) { 0 } else { sum(family(Family::F32Splat), self.outputs, 1) };
+                let ragged =
+                    if others.is_multiple_of(4) { 0 } else { sum(family(Family::F32Splat), self.outputs, 1) };
                 sum(family(Family::F32Splat), self.outputs, others / 4) + ragged
             }
             By::Columns => sum(family(Family::F32Vector), others, self.outputs.div_ceil(4)),

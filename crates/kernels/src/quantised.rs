@@ -100,7 +100,12 @@ impl Int8Weights {
         for (first, count) in cuts(vectors) {
             for step in 0..k.div_ceil(2) {
                 for (column, &scale) in scales.iter().enumerate().skip(4 * first).take(4 * count) {
-                    packed.extend(pair(2 * step, k, scale, |step| if column < n { at(step, column) } else { 0.0 }));
+                    packed.extend(pair(
+                        2 * step,
+                        k,
+                        scale,
+                        |step| if column < n { at(step, column) } else { 0.0 },
+                    ));
                 }
             }
         }
@@ -167,7 +172,16 @@ impl Int8Weights {
                 };
                 interleave(row(2 * step), row(2 * step + 1), inverse, pairs);
             }
-            self.times_columns(&pairs, width, count, &scales, &mut out[at..], to, after.residual.map(|r| &r[at..]), after.bounds);
+            self.times_columns(
+                &pairs,
+                width,
+                count,
+                &scales,
+                &mut out[at..],
+                to,
+                after.residual.map(|r| &r[at..]),
+                after.bounds,
+            );
             at += count;
         }
     }
@@ -295,7 +309,10 @@ impl Int8Weights {
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>) {
         assert!(from.stride >= from.columns && to.stride >= to.columns, "rows overlap");
         assert!(x.len() >= from.span() && out.len() >= to.span(), "a slice is shorter than its matrix");
-        assert!(after.residual.is_none_or(|r| r.len() >= to.span()), "the residual is shorter than the outputs");
+        assert!(
+            after.residual.is_none_or(|r| r.len() >= to.span()),
+            "the residual is shorter than the outputs"
+        );
     }
 }
 

@@ -41,7 +41,12 @@ impl Winograd {
     /// Whether this is the cheapest way to convolve: windows of 3 × 3 that move by one, enough channels for the
     /// transforms to pay, and patches that are mostly full.
     pub fn pays(window: &Window, channels: usize, outputs: usize) -> bool {
-        if window.kernel != [3, 3] || window.stride != [1, 1] || window.dilation != [1, 1] || channels < 8 || outputs < 8 {
+        if window.kernel != [3, 3]
+            || window.stride != [1, 1]
+            || window.dilation != [1, 1]
+            || channels < 8
+            || outputs < 8
+        {
             return false;
         }
         // Instructions a multiply-add and a transformed number, as counted.
@@ -132,7 +137,10 @@ impl Winograd {
     /// Where slices are shorter than the image and its outputs.
     pub fn run(&self, image: &[f32], out: &mut [f32], after: After<'_>) {
         let (area, pixels) = (self.window.area(), self.window.pixels());
-        assert!(image.len() >= area * self.channels && out.len() >= pixels * self.outputs, "a slice is too short");
+        assert!(
+            image.len() >= area * self.channels && out.len() >= pixels * self.outputs,
+            "a slice is too short"
+        );
         let out = &mut out[..pixels * self.outputs];
         if self.innermost {
             self.innermost(image, out, after.bounds.filter(|_| after.residual.is_none()));
@@ -155,7 +163,9 @@ impl Winograd {
         let [rows, columns] = output.map(|n| n.next_multiple_of(STEP) + 2);
         let mut padded = vec![0.0; rows * columns * channels];
         let count = input[1].min(columns.saturating_sub(before[1]));
-        for (row, line) in padded.chunks_exact_mut(columns * channels).enumerate().skip(before[0]).take(input[0]) {
+        for (row, line) in
+            padded.chunks_exact_mut(columns * channels).enumerate().skip(before[0]).take(input[0])
+        {
             let from = (row - before[0]) * input[1] * channels;
             spread(&image[from..], 1, &mut line[before[1] * channels..(before[1] + count) * channels]);
         }
@@ -174,7 +184,13 @@ impl Winograd {
             for (place, weights) in self.weights.iter().enumerate() {
                 let from = &seen[place * at_once * channels..];
                 let to = &mut products[place * at_once * outputs..];
-                weights.under(from, Matrix::dense(count, channels), to, Matrix::dense(count, outputs), After::default());
+                weights.under(
+                    from,
+                    Matrix::dense(count, channels),
+                    to,
+                    Matrix::dense(count, outputs),
+                    After::default(),
+                );
             }
             for patch in 0..count {
                 let (y, x) = ((first + patch) / across * STEP, (first + patch) % across * STEP);
@@ -222,7 +238,10 @@ impl Winograd {
     ) {
         let outputs = self.outputs;
         let [height, width] = self.window.output;
-        assert!(products.len() >= PLACES * at_once * outputs && out.len() >= height * width * outputs, "outputs");
+        assert!(
+            products.len() >= PLACES * at_once * outputs && out.len() >= height * width * outputs,
+            "outputs"
+        );
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let (low, high) = (F32x4::splat(low), F32x4::splat(high));
         let (rows, columns) = (STEP.min(height - y), STEP.min(width - x));
@@ -243,7 +262,10 @@ impl Winograd {
                 for (row, half) in half.into_iter().enumerate().take(rows) {
                     for (column, value) in inverse(half).into_iter().enumerate().take(columns) {
                         let pixel = (y + row) * width + x + column;
-                        (value + bias).above(low).below(high).store(out.as_mut_ptr().add(pixel * outputs + channel));
+                        (value + bias)
+                            .above(low)
+                            .below(high)
+                            .store(out.as_mut_ptr().add(pixel * outputs + channel));
                     }
                 }
             }

@@ -6,8 +6,8 @@
 use ic_cdk::{query, update};
 use ic_nn_store::Version;
 use ic_nn_types::{
-    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NodeProfile, ProfileResponse, RunFacts, Verdict,
-    VerifyRequest,
+    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NodeProfile, ProfileResponse, RunFacts,
+    Verdict, VerifyRequest,
 };
 
 use super::properties::Properties;

@@ -18,7 +18,13 @@ pub fn print(profile: &ProfileResponse) {
     nodes.sort_by_key(|node| std::cmp::Reverse(node.instructions));
     let mut listed = table(&["node", "operator", "output", "instructions", "share", "a MAC", "bytes"]);
     for node in nodes.iter().take(LISTED) {
-        listed.add_row(row(&node.name, &node.operator, &format::shape(&node.dimensions), node, profile.instructions));
+        listed.add_row(row(
+            &node.name,
+            &node.operator,
+            &format::shape(&node.dimensions),
+            node,
+            profile.instructions,
+        ));
     }
     align_right(&mut listed, 3);
     say!("{} of {} nodes, the dearest:\n{listed}", nodes.len().min(LISTED), profile.count);
@@ -174,7 +180,8 @@ mod tests {
 
     #[test]
     fn operators_are_summed_and_names_do_not_become_markup() {
-        let nodes = vec![node("a<b>", "Add", 0, 10), node("c", "Product", 2_000, 80), node("d", "Add", 0, 10)];
+        let nodes =
+            vec![node("a<b>", "Add", 0, 10), node("c", "Product", 2_000, 80), node("d", "Add", 0, 10)];
         let profile = ProfileResponse { version: 1, count: 3, instructions: 100, nodes };
         let sums = by_operator(&profile.nodes.iter().collect::<Vec<_>>());
         let found: Vec<_> = sums.iter().map(|(n, s)| (*n, s.operator.as_str(), s.instructions)).collect();

@@ -122,7 +122,17 @@ fn measure(
     let Some(case) = cases.first() else { return Err(Failure::usage("no input came".to_owned())) };
     let request = InferRequest { model: model.clone(), inputs: case.inputs.clone(), ..Default::default() };
     let nodes = progress.during("counting by node", || client.profile(&request))?;
-    Ok(Profile { model, bytes: files.bytes(), steps, steady, not_queried, heap_bytes, stable_bytes, limits, nodes })
+    Ok(Profile {
+        model,
+        bytes: files.bytes(),
+        steps,
+        steady,
+        not_queried,
+        heap_bytes,
+        stable_bytes,
+        limits,
+        nodes,
+    })
 }
 
 impl Profile {

@@ -124,7 +124,10 @@ fn joined(mut runs: Vec<Run>, stride: impl Fn(&Run) -> usize) -> (Run, Vec<Run>)
     };
     while let Some(next) = runs.last() {
         let lies_in = |inner_stride: usize, stride: usize| stride == inner.length * inner_stride;
-        if !(lies_in(inner.narrow, next.narrow) && lies_in(inner.wide, next.wide) && lies_in(inner.out, next.out)) {
+        if !(lies_in(inner.narrow, next.narrow)
+            && lies_in(inner.wide, next.wide)
+            && lies_in(inner.out, next.out))
+        {
             break;
         }
         inner.length *= next.length;

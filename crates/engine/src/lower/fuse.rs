@@ -72,8 +72,11 @@ fn added(model: &TypedModel, op: &Lowered, other: OutletId) -> TractResult<Optio
         });
         if let (Some(axis), Some(bias)) = (axis, op.bias()) {
             ensure!(bias.len() == op.output[axis], "a bias of {} along {}", bias.len(), op.output[axis]);
-            let sum: Vec<f32> =
-                bias.iter().enumerate().map(|(ix, b)| b + values[if values.len() == 1 { 0 } else { ix }]).collect();
+            let sum: Vec<f32> = bias
+                .iter()
+                .enumerate()
+                .map(|(ix, b)| b + values[if values.len() == 1 { 0 } else { ix }])
+                .collect();
             return Ok(Some(op.clone().with_bias(&sum)));
         }
     }

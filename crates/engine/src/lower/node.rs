@@ -170,7 +170,9 @@ impl EvalOp for Lowered {
             Body::Winograd(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
             Body::Depthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
             Body::HwcConv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
-            Body::HwcDepthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
+            Body::HwcDepthwise(conv) => {
+                images((x, out), after, count, |x, out, after| conv.run(x, out, after))
+            }
         }
         Ok(tvec!(output.into_tvalue()))
     }

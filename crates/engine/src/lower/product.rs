@@ -67,9 +67,8 @@ pub(super) fn lower(
 /// The axis of the output that `p` is, where it is one and the whole of it.
 fn p_axis(loops: &Loops, output: &[usize]) -> Option<usize> {
     let strides = crate::ops::strides(output);
-    (0..output.len()).find(|axis| {
-        output[*axis] == loops.p.length && strides[*axis] == loops.p.out && loops.p.length > 1
-    })
+    (0..output.len())
+        .find(|axis| output[*axis] == loops.p.length && strides[*axis] == loops.p.out && loops.p.length > 1)
 }
 
 impl Product {
@@ -94,18 +93,16 @@ impl Product {
         let packed = if let Some(wide) = wide {
             let Run { wide: along_k, .. } = loops.k;
             let along_n = loops.q.wide;
-            Packed::Wide(each(1, &|first| {
-                Weights::columns_of(k, n, &[], &wide[first..], along_k, along_n)
-            }))
+            Packed::Wide(each(1, &|first| Weights::columns_of(k, n, &[], &wide[first..], along_k, along_n)))
         } else if let (Some(narrow), true) = (narrow, loops.q.wide == 1 || n == 1) {
             if k > 1 && loops.k.wide < n {
                 return None;
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
-            Packed::Narrow(each(0, &|first| {
-                Weights::rows_of(m, k, &[], &narrow[first..], along_m, along_k)
-            }))
-        } else if let (Some(narrow), true, true) = (narrow, loops.k.wide == 1 || k == 1, m == 1 || loops.p.out == n) {
+            Packed::Narrow(each(0, &|first| Weights::rows_of(m, k, &[], &narrow[first..], along_m, along_k)))
+        } else if let (Some(narrow), true, true) =
+            (narrow, loops.k.wide == 1 || k == 1, m == 1 || loops.p.out == n)
+        {
             if n > 1 && loops.q.wide < k {
                 return None;
             }
@@ -140,13 +137,15 @@ impl Product {
     fn copies(&self) -> bool {
         let Loops { p, k, .. } = &self.loops;
         let apart = k.length > 1 && k.narrow != 1;
-        matches!(self.packed, Packed::Wide(_) | Packed::Run) && (apart || (p.length > 1 && p.narrow < k.length))
+        matches!(self.packed, Packed::Wide(_) | Packed::Run)
+            && (apart || (p.length > 1 && p.narrow < k.length))
     }
 
     /// The bias, where there is one for all.
     pub(crate) fn bias(&self) -> Option<&[f32]> {
         match &self.packed {
-            Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => match packed.as_slice() {
+            Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => match packed.as_slice()
+            {
                 [(_, weights)] => Some(weights.bias()),
                 _ => None,
             },

@@ -33,7 +33,8 @@ fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
     let mut lowered = model;
     lower(&mut lowered).unwrap();
     let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
-    let left = lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
+    let left =
+        lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
     let got = run(lowered);
     got.close_enough(&expected, Approximation::Approximate).unwrap();
     (nodes, left)
@@ -91,7 +92,10 @@ fn products_agree() {
         for constant in [[false, false], [true, false], [false, true]] {
             let (model, inputs) = einsum(expression, a, b, constant);
             let (nodes, _) = agree(model, &inputs);
-            assert!(nodes >= *lowered || *expression == "mbk,bkn->amn", "{expression} {constant:?} was not lowered");
+            assert!(
+                nodes >= *lowered || *expression == "mbk,bkn->amn",
+                "{expression} {constant:?} was not lowered"
+            );
         }
     }
 }
@@ -148,7 +152,9 @@ fn convolutions_agree() {
         (16, 24, 1, 3, 1, 1, 1, 1, [true, true]),
     ];
     for &format in &formats {
-        for (ix, &(channels, outputs, group, kernel, stride, dilation, before, after, lowered)) in cases.iter().enumerate() {
+        for (ix, &(channels, outputs, group, kernel, stride, dilation, before, after, lowered)) in
+            cases.iter().enumerate()
+        {
             let has_n = matches!(format, DataFormat::NCHW | DataFormat::NHWC);
             let innermost = matches!(format, DataFormat::NHWC | DataFormat::HWC);
             let mut shape = if innermost { vec![11, 9, channels] } else { vec![channels, 11, 9] };

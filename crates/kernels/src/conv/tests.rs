@@ -26,14 +26,18 @@ pub(crate) fn plain(
                 for channel in 0..channels {
                     for ky in 0..window.kernel[0] {
                         for kx in 0..window.kernel[1] {
-                            let y = (oy * window.stride[0] + ky * window.dilation[0]).wrapping_sub(window.before[0]);
-                            let x = (ox * window.stride[1] + kx * window.dilation[1]).wrapping_sub(window.before[1]);
+                            let y = (oy * window.stride[0] + ky * window.dilation[0])
+                                .wrapping_sub(window.before[0]);
+                            let x = (ox * window.stride[1] + kx * window.dilation[1])
+                                .wrapping_sub(window.before[1]);
                             let seen = if y < height && x < width {
                                 image[((group * channels + channel) * height + y) * width + x]
                             } else {
                                 0.0
                             };
-                            let at = ((output * channels + channel) * window.kernel[0] + ky) * window.kernel[1] + kx;
+                            let at = ((output * channels + channel) * window.kernel[0] + ky)
+                                * window.kernel[1]
+                                + kx;
                             sum += kernel[at] * seen;
                         }
                     }
@@ -46,7 +50,13 @@ pub(crate) fn plain(
 }
 
 /// Outputs along an axis.
-pub(crate) fn outputs(input: usize, kernel: usize, stride: usize, dilation: usize, pads: usize) -> Option<usize> {
+pub(crate) fn outputs(
+    input: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    pads: usize,
+) -> Option<usize> {
     Some((input + pads).checked_sub((kernel - 1) * dilation + 1)? / stride + 1)
 }
 
@@ -106,11 +116,13 @@ fn what_follows_is_applied_to_each_output() {
         output: [9, 9],
     };
     let mut next = numbers(7);
-    let (weights, image, residual) = (many(2 * 2 * 9, &mut next), many(2 * 81, &mut next), many(2 * 81, &mut next));
+    let (weights, image, residual) =
+        (many(2 * 2 * 9, &mut next), many(2 * 81, &mut next), many(2 * 81, &mut next));
     let after = After { residual: Some(&residual), bounds: Some((0.0, 0.5)) };
     let mut out = vec![9.0; 2 * 81];
     Conv::new(window, 2, 2, 1, &weights, &[]).run(&image, &mut out, after);
-    for ((out, sum), residual) in out.iter().zip(plain(window, 2, 2, 1, &weights, &[], &image)).zip(&residual) {
+    for ((out, sum), residual) in out.iter().zip(plain(window, 2, 2, 1, &weights, &[], &image)).zip(&residual)
+    {
         assert_eq!(*out, (sum + residual).clamp(0.0, 0.5));
     }
 }

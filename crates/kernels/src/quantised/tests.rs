@@ -8,7 +8,10 @@ use crate::random::{many, numbers};
 /// Weights as they are packed: whole units, and the unit.
 fn units(numbers: &[f32]) -> (Vec<i32>, f32) {
     let scale = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0;
-    (numbers.iter().map(|x| if scale > 0.0 { (x / scale).round_ties_even() as i32 } else { 0 }).collect(), scale)
+    (
+        numbers.iter().map(|x| if scale > 0.0 { (x / scale).round_ties_even() as i32 } else { 0 }).collect(),
+        scale,
+    )
 }
 
 /// Activations as they are quantised.
