@@ -27,8 +27,8 @@ fn main() {
         };
         writeln!(
             table,
-            "    Tile {{ rows: {}, vectors: {}, price: Price {{ fixed: {}, block: {}, step: {}, clamp: {}, residual: {} }}, function: {function} }},",
-            tile.rows, tile.vectors, price.fixed, price.block, price.step, price.clamp, price.residual
+            "    Tile {{ price: Price {{ fixed: {}, block: {}, step: {}, clamp: {}, residual: {} }}, function: {function} }},",
+            price.fixed, price.block, price.step, price.clamp, price.residual
         )
         .expect("a string takes it");
     }

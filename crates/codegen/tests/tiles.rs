@@ -39,6 +39,7 @@ struct Operands {
     vector_stride: usize,
 }
 
+#[expect(clippy::needless_range_loop, reason = "a column is gone through by steps")]
 fn operands(tile: Tile, steps: usize, next: &mut impl FnMut() -> f32) -> Operands {
     let (rows, columns) = (tile.rows as usize, 4 * tile.vectors as usize);
     let pair = if tile.kind == Kind::F32 { 1 } else { 2 };

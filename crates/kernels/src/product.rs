@@ -169,7 +169,7 @@ impl Weights {
         for (first, count) in cuts(vectors) {
             self.times_columns(x, from, 4 * first, count, out, to, after);
         }
-        if n % 4 != 0 {
+        if !n.is_multiple_of(4) {
             // The last vector overlaps the one before: its outputs come out the same.
             self.times_columns(x, from, n - 4, 1, out, to, after);
         }

@@ -26,12 +26,8 @@ struct Price {
     residual: u64,
 }
 
-/// A tile.
+/// A tile. What it is follows from its place in the table ([`family`]).
 pub(crate) struct Tile {
-    /// Rows of outputs.
-    pub(crate) rows: usize,
-    /// Vectors of four columns.
-    pub(crate) vectors: usize,
     price: Price,
     function: Function,
 }

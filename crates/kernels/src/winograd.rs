@@ -200,6 +200,7 @@ impl Winograd {
     }
 
     /// Transforms a patch of every channel.
+    #[expect(clippy::needless_range_loop, reason = "a column is gone through by rows of the other half")]
     fn transform(&self, corner: &[f32], columns: usize, patch: usize, at_once: usize, seen: &mut [f32]) {
         let channels = self.channels;
         let reach = ((SIDE - 1) * columns + SIDE) * channels;
@@ -227,6 +228,7 @@ impl Winograd {
     }
 
     /// Transforms the products of a patch back, into every output that is on the image.
+    #[expect(clippy::needless_range_loop, reason = "a column is gone through by rows of the other half")]
     fn back(
         &self,
         products: &[f32],

@@ -37,13 +37,16 @@ pub(super) struct Loops {
     pub(super) q_axis: Option<usize>,
 }
 
+/// An axis: its length in each input, where it is in the output, and in each input.
+type Placed = ([usize; 2], Option<usize>, [Option<usize>; 2]);
+
 impl Loops {
     /// The loops of `axes` over operands and an output of these shapes; none where it is something else.
     pub(super) fn of(axes: &AxesMapping, shapes: [&[usize]; 2], output: &[usize]) -> Option<Loops> {
         let strides = [0, 1].map(|ix| crate::ops::strides(shapes[ix]));
         let out_strides = crate::ops::strides(output);
         // In terms of the inputs: length, strides, and the output's axis.
-        let mut all: Vec<([usize; 2], Option<usize>, [Option<usize>; 2])> = vec![];
+        let mut all: Vec<Placed> = vec![];
         for axis in axes.iter_all_axes() {
             let one = |places: &TVec<usize>| match places.as_slice() {
                 [] => Some(None),
@@ -97,7 +100,7 @@ impl Loops {
             }
         }
         let whole = q.len() == 1;
-        let q_axis = whole.then(|| innermost.1).flatten();
+        let q_axis = whole.then_some(innermost.1).flatten();
         let (q, rest) = joined(q, |run| run.out);
         outer.extend(rest);
         let (p, rest) = joined(p, |run| run.out);

@@ -138,21 +138,21 @@ fn what_is_read_elsewhere_stays() {
 fn convolutions_agree() {
     let formats = [DataFormat::NCHW, DataFormat::NHWC, DataFormat::CHW, DataFormat::HWC];
     // Channels, outputs, groups, kernel, stride, dilation, before, after; whether it is lowered by planes and innermost.
-    let cases: &[(usize, usize, usize, usize, usize, usize, usize, usize, [bool; 2])] = &[
-        (3, 8, 1, 3, 2, 1, 1, 1, [true, true]),
-        (4, 6, 1, 3, 1, 1, 1, 1, [true, true]),
-        (4, 6, 1, 1, 2, 1, 0, 0, [true, true]),
-        (8, 8, 8, 3, 1, 1, 1, 1, [true, true]),
-        (8, 8, 8, 3, 2, 1, 1, 0, [true, true]),
-        (6, 6, 6, 5, 1, 1, 2, 2, [true, true]),
-        (8, 8, 2, 3, 1, 1, 0, 0, [true, false]),
-        (4, 4, 1, 3, 1, 2, 2, 2, [true, true]),
-        (8, 16, 8, 3, 1, 1, 1, 1, [false, false]),
-        (3, 3, 3, 3, 1, 1, 1, 1, [true, false]),
-        (16, 24, 1, 3, 1, 1, 1, 1, [true, true]),
+    let cases: &[([usize; 8], [bool; 2])] = &[
+        ([3, 8, 1, 3, 2, 1, 1, 1], [true, true]),
+        ([4, 6, 1, 3, 1, 1, 1, 1], [true, true]),
+        ([4, 6, 1, 1, 2, 1, 0, 0], [true, true]),
+        ([8, 8, 8, 3, 1, 1, 1, 1], [true, true]),
+        ([8, 8, 8, 3, 2, 1, 1, 0], [true, true]),
+        ([6, 6, 6, 5, 1, 1, 2, 2], [true, true]),
+        ([8, 8, 2, 3, 1, 1, 0, 0], [true, false]),
+        ([4, 4, 1, 3, 1, 2, 2, 2], [true, true]),
+        ([8, 16, 8, 3, 1, 1, 1, 1], [false, false]),
+        ([3, 3, 3, 3, 1, 1, 1, 1], [true, false]),
+        ([16, 24, 1, 3, 1, 1, 1, 1], [true, true]),
     ];
     for &format in &formats {
-        for (ix, &(channels, outputs, group, kernel, stride, dilation, before, after, lowered)) in
+        for (ix, &([channels, outputs, group, kernel, stride, dilation, before, after], lowered)) in
             cases.iter().enumerate()
         {
             let has_n = matches!(format, DataFormat::NCHW | DataFormat::NHWC);
