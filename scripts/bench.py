@@ -1,0 +1,55 @@
+"""Writes docs/benchmarks.md from what `ic-nn profile --json` printed: bench.py FOLDER FILE. Rows of other models stay."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+# Multiply-accumulates (scripts/models/README.md), and what stock tract 0.23.9 takes at opt-level 3, in millions, where no
+# canister may hold it.
+MODELS = {
+    "mobilenetv2": (300_774_272, 1_137),
+    "minilm-16": (171_048_960, 544),
+    "minilm-128": (1_434_451_968, 4_590),
+    "resnet50": (4_089_184_256, 13_500),
+}
+
+HEAD = """# Benchmarks
+
+Instructions as the canister is metered on the embedded host, cost schedule `2025-10`, written by `scripts/bench`: the second
+inference as an update, and loading from the file. Models are those of `scripts/models`, with random weights, so answers mean nothing and
+counts do not depend on them. The suite `mobilenet` fails where the first row is stale by more than 0.5 %.
+
+| model | multiply-adds | inference | a multiply-add | stock tract 0.23.9 | load | cycles, 13 nodes | XDR |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+"""
+
+TAIL = """
+Stock tract is built at opt-level 3, which no canister may hold (16.8 MB of code). Cycles are those of an inference as an update, its
+message included; a query is free.
+"""
+
+
+def row(name, profile):
+    macs, stock = MODELS[name]
+    steps = {step["step"]: step for step in profile["steps"]}
+    steady = steps["steady inference, as an update"]
+    count, cycles = steady["instructions"], int(steady["cycles_13_nodes"])
+    return (
+        f"| {name} | {macs:,} | {count:,} | {count / macs:.2f} | {stock:,} M, {stock * 1e6 / count:.2f} times | "
+        f"{steps['load']['instructions']:,} | {cycles:,} | {cycles / 1e12:.5f} |"
+    )
+
+
+def main():
+    folder, path = Path(sys.argv[1]), Path(sys.argv[2])
+    rows = {}
+    if path.exists():
+        rows = {m[1]: m[0] for m in re.finditer(r"^\| ([a-z0-9-]+) \| [0-9,]+ \|.*$", path.read_text(), re.M)}
+    for file in folder.glob("*.json"):
+        rows[file.stem] = row(file.stem, json.loads(file.read_text()))
+    path.write_text(HEAD + "\n".join(rows[name] for name in MODELS if name in rows) + "\n" + TAIL)
+    print(path.read_text())
+
+
+main()
