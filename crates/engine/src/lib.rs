@@ -31,6 +31,7 @@ pub use description::{Description, Dimension, InputDescription};
 pub use element::tensor_types;
 pub use error::{InferError, InputError, ModelError};
 pub use graph::{Arranged, Graph, LoadCost, Planned, Trial};
+pub use ic_nn_kernels::Precision;
 pub use limits::Limits;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use plan::NodeCost;

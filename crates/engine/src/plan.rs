@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ic_nn_kernels::Precision;
 use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription, TensorType};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
@@ -60,11 +61,12 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Plans `source` for inputs of `shapes`, those in `values` being constants.
+    /// Plans `source` for inputs of `shapes`, those in `values` being constants. Weights become of `precision`.
     pub(crate) fn new(
         source: Source,
         shapes: Vec<Vec<u32>>,
         values: Vec<(usize, Wire)>,
+        precision: Precision,
         limits: &Limits,
     ) -> Result<Plan, ModelError> {
         let engine = |e: TractError| refused_or(&e);
@@ -72,7 +74,7 @@ impl Plan {
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
         let mut typed = typed;
-        lower::lower(&mut typed).map_err(engine)?;
+        lower::lower(&mut typed, precision).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;

@@ -5,7 +5,8 @@
 //! and the memory it touches is the same all the time.
 
 use crate::lanes::F32x4;
-use crate::product::{After, Matrix, Weights};
+use crate::panels::{Panels, Precision};
+use crate::product::{After, Matrix};
 use crate::window::Window;
 
 /// Output pixels whose windows are gathered at a time: four tiles wide.
@@ -19,7 +20,7 @@ pub struct Conv {
     /// Channels of the input in a group.
     channels: usize,
     /// For each group, its outputs' weights.
-    groups: Vec<Weights>,
+    groups: Vec<Panels>,
 }
 
 impl Conv {
@@ -28,6 +29,7 @@ impl Conv {
     /// # Panics
     /// Where the kernel is shorter than that.
     pub fn new(
+        precision: Precision,
         window: Window,
         channels: usize,
         outputs: usize,
@@ -40,7 +42,7 @@ impl Conv {
             .map(|group| {
                 let kernel = &kernel[group * m * k..(group + 1) * m * k];
                 let bias = if bias.is_empty() { bias } else { &bias[group * m..(group + 1) * m] };
-                Weights::rows(m, k, bias, |row, step| kernel[row * k + step])
+                Panels::rows(precision, m, k, bias, |row, step| kernel[row * k + step])
             })
             .collect();
         Conv { window, channels, groups }
@@ -67,12 +69,18 @@ impl Conv {
 
     /// Bytes that it holds.
     pub fn bytes(&self) -> usize {
-        self.groups.iter().map(Weights::bytes).sum()
+        self.groups.iter().map(Panels::bytes).sum()
     }
 
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
-        if self.window.is_pointwise() { 0 } else { 4 * self.channels * self.window.places() * self.width() }
+        let gathered = if self.window.is_pointwise() {
+            0
+        } else {
+            4 * self.channels * self.window.places() * self.width()
+        };
+        let others = if self.window.is_pointwise() { self.window.pixels() } else { self.width() };
+        gathered + self.groups.first().map_or(0, |weights| weights.scratch(others))
     }
 
     /// Output pixels at a time.
@@ -106,7 +114,7 @@ impl Conv {
 
     fn by_windows(
         &self,
-        weights: &Weights,
+        weights: &Panels,
         image: &[f32],
         gathered: &mut [f32],
         out: &mut [f32],

@@ -5,7 +5,8 @@
 
 use crate::conv::{spread, zeros};
 use crate::lanes::F32x4;
-use crate::product::{After, Matrix, Weights};
+use crate::panels::{Panels, Precision};
+use crate::product::{After, Matrix};
 use crate::window::Window;
 
 /// Output pixels whose windows are gathered at a time: eight tiles high.
@@ -16,7 +17,7 @@ const PIXELS: usize = 64;
 pub struct HwcConv {
     window: Window,
     channels: usize,
-    weights: Weights,
+    weights: Panels,
 }
 
 impl HwcConv {
@@ -24,9 +25,16 @@ impl HwcConv {
     ///
     /// # Panics
     /// Where the kernel is shorter than that.
-    pub fn new(window: Window, channels: usize, outputs: usize, bias: &[f32], kernel: &[f32]) -> HwcConv {
+    pub fn new(
+        precision: Precision,
+        window: Window,
+        channels: usize,
+        outputs: usize,
+        bias: &[f32],
+        kernel: &[f32],
+    ) -> HwcConv {
         let places = window.places();
-        let weights = Weights::columns(channels * places, outputs, bias, |step, output| {
+        let weights = Panels::columns(precision, channels * places, outputs, bias, |step, output| {
             kernel[(output * channels + step % channels) * places + step / channels]
         });
         HwcConv { window, channels, weights }
@@ -39,13 +47,15 @@ impl HwcConv {
     }
 
     /// Its weights.
-    pub fn weights(&self) -> &Weights {
+    pub fn weights(&self) -> &Panels {
         &self.weights
     }
 
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
-        if self.window.is_pointwise() { 0 } else { 4 * self.weights.k() * self.height() }
+        let gathered = if self.window.is_pointwise() { 0 } else { 4 * self.weights.k() * self.height() };
+        let others = if self.window.is_pointwise() { self.window.pixels() } else { self.height() };
+        gathered + self.weights.scratch(others)
     }
 
     /// Output pixels at a time.

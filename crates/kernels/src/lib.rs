@@ -9,6 +9,7 @@ mod conv;
 mod depthwise;
 mod hwc;
 pub mod lanes;
+mod panels;
 pub mod product;
 pub mod quantised;
 #[cfg(test)]
@@ -21,6 +22,7 @@ mod winograd;
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use hwc::{HwcConv, HwcDepthwise};
+pub use panels::{Panels, Precision};
 pub use turn::{finish, turn};
 pub use window::Window;
 pub use winograd::Winograd;

@@ -1,6 +1,6 @@
 //! Convolutions that are no plain products: of planes or with channels innermost, by groups, by channels.
 
-use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Window, Winograd};
+use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Precision, Window, Winograd};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::KernelFormat;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
@@ -14,6 +14,7 @@ pub(super) fn lower(
     model: &TypedModel,
     node: &TypedNode,
     op: &Conv,
+    precision: Precision,
 ) -> TractResult<Option<(Lowered, TVec<OutletId>)>> {
     let spec = &op.pool_spec;
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !matches!(spec.rank(), 1 | 2) {
@@ -56,13 +57,13 @@ pub(super) fn lower(
         if groups > 1 {
             return Ok(None);
         }
-        Body::HwcConv(HwcConv::new(window, channels, outputs, &bias, kernel))
+        Body::HwcConv(HwcConv::new(precision, window, channels, outputs, &bias, kernel))
     } else {
         // Groups of fewer rows than a tile has are tract's.
         if groups > 1 && outputs / groups < 4 {
             return Ok(None);
         }
-        Body::Conv(Planes::new(window, in_group, outputs, groups, kernel, &bias))
+        Body::Conv(Planes::new(precision, window, in_group, outputs, groups, kernel, &bias))
     };
     let macs = output_of_n[0] * window.pixels() * outputs * in_group * places;
     let axis = produced.c_axis();

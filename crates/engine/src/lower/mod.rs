@@ -11,20 +11,22 @@ mod fuse;
 mod node;
 mod product;
 
+use ic_nn_kernels::Precision;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 pub(crate) use node::Lowered;
 
-/// Lowers what can be.
-pub(crate) fn lower(model: &mut TypedModel) -> TractResult<()> {
+/// Lowers what can be. Constants of products and of convolutions that are products become of that precision; what is cheaper in
+/// f32 (minimal filtering, channels by themselves) and products of two tensors stay f32.
+pub(crate) fn lower(model: &mut TypedModel, precision: Precision) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {
-            product::lower(model, node, op)?
+            product::lower(model, node, op, precision)?
         } else if let Some(op) = node.op_as::<Conv>() {
-            conv::lower(model, node, op)?
+            conv::lower(model, node, op, precision)?
         } else {
             None
         };

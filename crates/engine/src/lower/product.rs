@@ -1,6 +1,7 @@
 //! Products of two tensors, of which one may be constant: its packed copy is made once.
 
-use ic_nn_kernels::product::{After, Matrix, Weights};
+use ic_nn_kernels::product::{After, Matrix};
+use ic_nn_kernels::{Panels, Precision};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
@@ -21,12 +22,12 @@ pub(crate) struct Product {
 #[derive(Clone, Debug, PartialEq)]
 enum Packed {
     /// The wide one, a constant, for each step.
-    Wide(Vec<(usize, Weights)>),
+    Wide(Vec<(usize, Panels)>),
     /// The narrow one, a constant, for each step.
-    Narrow(Vec<(usize, Weights)>),
+    Narrow(Vec<(usize, Panels)>),
     /// The narrow one, a constant, for each step, where the wide one's columns lie apart: it is taken by rows, and what
     /// comes out is turned.
-    Turned(Vec<(usize, Weights)>),
+    Turned(Vec<(usize, Panels)>),
     /// The wide one, in each run.
     Run,
 }
@@ -36,6 +37,7 @@ pub(super) fn lower(
     model: &TypedModel,
     node: &TypedNode,
     op: &EinSum,
+    precision: Precision,
 ) -> TractResult<Option<(Lowered, TVec<OutletId>)>> {
     if op.q_params.is_some() || op.operating_dt != f32::datum_type() || node.inputs.len() != 2 {
         return Ok(None);
@@ -49,6 +51,7 @@ pub(super) fn lower(
     let (narrow_ix, wide_ix) = if loops.wide_first { (1, 0) } else { (0, 1) };
     let (narrow, wide) = (constant(model, node.inputs[narrow_ix])?, constant(model, node.inputs[wide_ix])?);
     let Some(product) = Product::new(
+        precision,
         loops.clone(),
         narrow.as_deref().map(floats).transpose()?,
         wide.as_deref().map(floats).transpose()?,
@@ -72,7 +75,12 @@ fn p_axis(loops: &Loops, output: &[usize]) -> Option<usize> {
 }
 
 impl Product {
-    fn new(loops: Loops, narrow: Option<&[f32]>, wide: Option<&[f32]>) -> Option<Product> {
+    fn new(
+        precision: Precision,
+        loops: Loops,
+        narrow: Option<&[f32]>,
+        wide: Option<&[f32]>,
+    ) -> Option<Product> {
         let steps = steps(&loops.outer);
         let Run { length: m, .. } = loops.p;
         let (n, k) = (loops.q.length, loops.k.length);
@@ -81,8 +89,8 @@ impl Product {
             return None;
         }
         // Constants that repeat are packed once.
-        let each = |pick: usize, pack: &dyn Fn(usize) -> Weights| {
-            let mut packed: Vec<(usize, Weights)> = vec![];
+        let each = |pick: usize, pack: &dyn Fn(usize) -> Panels| {
+            let mut packed: Vec<(usize, Panels)> = vec![];
             for step in &steps {
                 if packed.iter().all(|(at, _)| *at != step[pick]) {
                     packed.push((step[pick], pack(step[pick])));
@@ -93,13 +101,17 @@ impl Product {
         let packed = if let Some(wide) = wide {
             let Run { wide: along_k, .. } = loops.k;
             let along_n = loops.q.wide;
-            Packed::Wide(each(1, &|first| Weights::columns_of(k, n, &[], &wide[first..], along_k, along_n)))
+            Packed::Wide(each(1, &|first| {
+                Panels::columns_of(precision, [k, n], &wide[first..], [along_k, along_n])
+            }))
         } else if let (Some(narrow), true) = (narrow, loops.q.wide == 1 || n == 1) {
             if k > 1 && loops.k.wide < n {
                 return None;
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
-            Packed::Narrow(each(0, &|first| Weights::rows_of(m, k, &[], &narrow[first..], along_m, along_k)))
+            Packed::Narrow(each(0, &|first| {
+                Panels::rows_of(precision, [m, k], &narrow[first..], [along_m, along_k])
+            }))
         } else if let (Some(narrow), true, true) =
             (narrow, loops.k.wide == 1 || k == 1, m == 1 || loops.p.out == n)
         {
@@ -108,7 +120,7 @@ impl Product {
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
             Packed::Turned(each(0, &|first| {
-                Weights::columns_of(k, m, &[], &narrow[first..], along_k, along_m)
+                Panels::columns_of(precision, [k, m], &narrow[first..], [along_k, along_m])
             }))
         } else {
             Packed::Run
@@ -130,7 +142,14 @@ impl Product {
             Packed::Turned(_) => p.length * q.length,
             _ => 0,
         };
-        4 * (copied + packed)
+        let others = if matches!(self.packed, Packed::Wide(_)) { p.length } else { q.length };
+        let quantised = match &self.packed {
+            Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => {
+                packed.first().map_or(0, |(_, panels)| panels.scratch(others))
+            }
+            Packed::Run => 0,
+        };
+        4 * (copied + packed) + quantised
     }
 
     /// Whether rows of the narrow operand have to be laid one behind the other first.
@@ -173,11 +192,11 @@ impl Product {
             stride: if rows > 1 { stride } else { columns },
         };
         let to = lies(p.length, q.length, p.out);
-        let mut fresh: Option<(usize, Weights)> = None;
+        let mut fresh: Option<(usize, Panels)> = None;
         for &[narrow, wide, first] in &self.steps {
             let after = After { residual: after.residual.map(|r| &r[first..]), ..after };
             let out = &mut out[first..];
-            let of = |packed: &'_ [(usize, Weights)], at: usize| packed.iter().position(|(a, _)| *a == at);
+            let of = |packed: &'_ [(usize, Panels)], at: usize| packed.iter().position(|(a, _)| *a == at);
             match &self.packed {
                 Packed::Narrow(packed) => {
                     let Some(ix) = of(packed, narrow) else { continue };
@@ -204,8 +223,12 @@ impl Product {
                 Packed::Run => {
                     let Some(other) = other else { return };
                     if fresh.as_ref().is_none_or(|(at, _)| *at != wide) {
-                        let packed =
-                            Weights::columns_of(k.length, q.length, &[], &other[wide..], k.wide, q.wide);
+                        let packed = Panels::columns_of(
+                            Precision::F32,
+                            [k.length, q.length],
+                            &other[wide..],
+                            [k.wide, q.wide],
+                        );
                         fresh = Some((wide, packed));
                     }
                     let Some((_, weights)) = &fresh else { return };
@@ -216,7 +239,7 @@ impl Product {
     }
 
     /// Rows of the narrow operand times packed columns.
-    fn rows(&self, weights: &Weights, x: &[f32], out: &mut [f32], to: Matrix, after: After<'_>) {
+    fn rows(&self, weights: &Panels, x: &[f32], out: &mut [f32], to: Matrix, after: After<'_>) {
         let Loops { p, k, .. } = &self.loops;
         if !self.copies() {
             let stride = if p.length > 1 { p.narrow } else { k.length };

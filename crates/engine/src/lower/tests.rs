@@ -1,5 +1,6 @@
 //! Lowered graphs against the same graphs as tract runs them.
 
+use ic_nn_kernels::Precision;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
@@ -31,13 +32,44 @@ fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered).unwrap();
+    lower(&mut lowered, Precision::F32).unwrap();
     let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
     let left =
         lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
     let got = run(lowered);
     got.close_enough(&expected, Approximation::Approximate).unwrap();
     (nodes, left)
+}
+
+/// Runs the graph as it is and lowered onto int8; answers how far apart they point (1 is the same way).
+fn cosine(model: TypedModel, inputs: &[Tensor]) -> f64 {
+    let run = |model: TypedModel| {
+        let inputs = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
+        let out = model.into_optimized().unwrap().into_runnable().unwrap().run(inputs).unwrap().remove(0);
+        super::floats(&out).unwrap().to_vec()
+    };
+    let expected = run(model.clone());
+    let mut lowered = model;
+    lower(&mut lowered, Precision::Int8).unwrap();
+    assert!(lowered.nodes().iter().any(|node| node.op_is::<Lowered>()));
+    let got = run(lowered);
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    assert_ne!(got, expected, "int8 is not f32");
+    dot(&got, &expected) / (dot(&got, &got) * dot(&expected, &expected)).sqrt()
+}
+
+#[test]
+fn products_in_int8_point_the_same_way() {
+    for (expression, a, b, constant) in [
+        ("mk,kn->mn", [9, 70], [70, 45], [false, true]),
+        ("mk,kn->nm", [70, 33], [33, 50], [true, false]),
+        ("oi,ihw->ohw", [40, 70], [70, 30], [true, false]),
+    ] {
+        let b = if expression.contains("ihw") { vec![b[0], 6, 5] } else { b.to_vec() };
+        let (model, inputs) = einsum(expression, &a, &b, constant);
+        let same = cosine(model, &inputs);
+        assert!(same > 0.9999, "{expression}: {same}");
+    }
 }
 
 fn einsum(expression: &str, a: &[usize], b: &[usize], constant: [bool; 2]) -> (TypedModel, Vec<Tensor>) {

@@ -77,7 +77,7 @@ proptest! {
         let weights = many(outputs * channels * window.places(), &mut next);
         let bias = many(if biased { outputs } else { 0 }, &mut next);
         let image = many(groups * channels * window.area(), &mut next);
-        let conv = Conv::new(window, channels, outputs, groups, &weights, &bias);
+        let conv = Conv::new(Precision::F32, window, channels, outputs, groups, &weights, &bias);
         let mut out = vec![9.0; outputs * window.pixels()];
         conv.run(&image, &mut out, After::default());
         prop_assert_eq!(out, plain(window, channels, outputs, groups, &weights, &bias, &image));
@@ -120,7 +120,7 @@ fn what_follows_is_applied_to_each_output() {
         (many(2 * 2 * 9, &mut next), many(2 * 81, &mut next), many(2 * 81, &mut next));
     let after = After { residual: Some(&residual), bounds: Some((0.0, 0.5)) };
     let mut out = vec![9.0; 2 * 81];
-    Conv::new(window, 2, 2, 1, &weights, &[]).run(&image, &mut out, after);
+    Conv::new(Precision::F32, window, 2, 2, 1, &weights, &[]).run(&image, &mut out, after);
     for ((out, sum), residual) in out.iter().zip(plain(window, 2, 2, 1, &weights, &[], &image)).zip(&residual)
     {
         assert_eq!(*out, (sum + residual).clamp(0.0, 0.5));

@@ -29,7 +29,7 @@ proptest! {
         let bias = many(outputs_of, &mut next);
         let image = many(channels * window.area(), &mut next);
         let mut out = vec![9.0; outputs_of * window.pixels()];
-        HwcConv::new(window, channels, outputs_of, &bias, &weights).run(&turned(&image, channels), &mut out, After::default());
+        HwcConv::new(Precision::F32, window, channels, outputs_of, &bias, &weights).run(&turned(&image, channels), &mut out, After::default());
         let expected = turned(&plain(window, channels, outputs_of, 1, &weights, &bias, &image), outputs_of);
         for (out, expected) in out.iter().zip(expected) {
             prop_assert!((out - expected).abs() <= 1e-5 * (1.0 + expected.abs()), "{out} {expected}");
