@@ -61,8 +61,10 @@ fn it_answers_in_a_query_what_the_native_engine_answers() {
 
 /// Instructions of an inference as docs/benchmarks.md has them.
 fn committed(model: &str) -> u64 {
-    let text = std::fs::read_to_string(repository("docs/benchmarks.md")).expect("the benchmarks are committed");
-    let row = text.lines().find(|line| line.starts_with(&format!("| {model} |"))).expect("a row for the model");
+    let text =
+        std::fs::read_to_string(repository("docs/benchmarks.md")).expect("the benchmarks are committed");
+    let row =
+        text.lines().find(|line| line.starts_with(&format!("| {model} |"))).expect("a row for the model");
     let count = row.split('|').nth(3).expect("the third column").replace([',', ' '], "");
     count.parse().expect("instructions")
 }
