@@ -43,13 +43,13 @@ fn a_query_takes_shapes_that_an_update_has_run() {
 
 #[test]
 fn a_query_that_cannot_fit_is_told_so() {
-    on_every_runtime("batch of 2,000", |replica| {
+    on_every_runtime("batch of 7,000", |replica| {
         let service = Service::deploy(replica, None);
         service.upload("digits", &digits()).expect("it is accepted");
         let caller = service.controller();
-        let answer = caller.infer(&images(2_000)).expect("it fits an update");
+        let answer = caller.infer(&images(7_000)).expect("it fits an update");
         assert!(answer.instructions > 5_000_000_000, "{}", answer.instructions);
-        refused(caller.infer_query(&images(2_000)), ErrorCode::TooLarge, &["5000000000", "`infer`"]);
+        refused(caller.infer_query(&images(7_000)), ErrorCode::TooLarge, &["5000000000", "`infer`"]);
     });
 }
 

@@ -98,7 +98,10 @@ fn both_build_by_the_one_script() {
     assert_eq!(*commands, json!([BUILD, format!("cp {MODULE} \"$ICP_WASM_OUTPUT_PATH\"")]));
 
     let script = read(&root().join(BUILD));
-    assert!(script.contains("out=target/ic-nn\n") && script.contains("\"$out/ic_nn.wasm.gz\""), "{script}");
+    assert!(
+        script.contains("out=${IC_NN_OUT:-target/ic-nn}\n") && script.contains("\"$out/ic_nn.wasm.gz\""),
+        "{script}"
+    );
 }
 
 #[test]
