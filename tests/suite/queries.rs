@@ -42,6 +42,37 @@ fn a_query_takes_shapes_that_an_update_has_run() {
 }
 
 #[test]
+fn a_profile_says_where_the_instructions_of_an_inference_go() {
+    on_every_runtime("profile", |replica| {
+        let service = Service::deploy(replica, None);
+        service.upload("digits", &digits()).expect("it is accepted");
+        let caller = service.controller();
+        // Shapes that are new to the graph, then the same again: planning is no node's.
+        for _ in 0..2 {
+            let profile = caller.profile(&images(2)).expect("an update takes any batch");
+            assert_eq!(profile.version, 1);
+            assert_eq!(profile.count as usize, profile.nodes.len());
+            assert_eq!(profile.instructions, profile.nodes.iter().map(|n| n.instructions).sum::<u64>());
+            let whole = caller.infer(&images(2)).expect("it infers").instructions;
+            assert!(profile.instructions < whole, "{} of {whole}", profile.instructions);
+            assert!(profile.instructions > whole / 4, "{} of {whole}", profile.instructions);
+            let macs: u64 = profile.nodes.iter().map(|n| n.macs).sum();
+            assert!(
+                (2 * 400_000..2 * 500_000).contains(&macs),
+                "{macs} multiply-adds in {:?}",
+                profile.nodes
+            );
+            let dearest = profile.nodes.iter().max_by_key(|n| n.instructions).expect("nodes");
+            assert!(dearest.operator.contains("Convolution") || dearest.operator == "Product", "{dearest:?}");
+            assert_eq!(dearest.dimensions.first(), Some(&Some(2)), "{dearest:?}");
+        }
+        let mut wrong = images(1);
+        wrong.inputs[0].1.dimensions = vec![64];
+        refused(caller.profile(&wrong), ErrorCode::InvalidArgument, &["image"]);
+    });
+}
+
+#[test]
 fn a_query_that_cannot_fit_is_told_so() {
     on_every_runtime("batch of 7,000", |replica| {
         let service = Service::deploy(replica, None);

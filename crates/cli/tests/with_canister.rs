@@ -87,6 +87,21 @@ fn a_profile_counts_every_step() {
     assert!(steps.iter().all(|step| step["instructions"].as_u64().unwrap() > 0), "{profile}");
     let again = json(&run(&["-q", "profile", MODEL, "--input", SEVEN, "--json"]).ok());
     assert_eq!(profile, again, "the same command counts the same");
+    let nodes = profile["profile"]["nodes"].as_array().unwrap();
+    assert!(nodes.iter().any(|node| node["macs"].as_u64().unwrap() > 10_000), "{nodes:?}");
+}
+
+#[test]
+fn a_profile_by_node_is_printed_and_drawn() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("profile.html");
+    let text = run(&["profile", MODEL, "--nodes", "--page", page.to_str().unwrap()]).ok();
+    assert!(text.contains("the dearest") && text.contains("a MAC") && text.contains("Convolution"), "{text}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("width:100.00%"), "{page}");
+    let refused = run(&["profile", MODEL, "--page", "no/such/folder/profile.html"]);
+    assert!(refused.fails(2).contains("no/such/folder"), "it names the file");
 }
 
 #[test]
