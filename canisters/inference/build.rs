@@ -5,10 +5,16 @@ use std::{env, fs, io};
 
 use sha2::{Digest, Sha256};
 
+/// Where the sources are: the graph's, the kernels', and those of what writes the tiles.
+const FOLDERS: [&str; 3] = ["crates/engine/src", "crates/kernels/src", "crates/codegen/src"];
+
 fn main() -> io::Result<()> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?).join("../..");
-    let mut files = vec![root.join("Cargo.lock")];
-    collect(&root.join("crates/engine/src"), &mut files)?;
+    let mut files = vec![root.join("Cargo.lock"), root.join("crates/kernels/build.rs")];
+    for folder in FOLDERS {
+        collect(&root.join(folder), &mut files)?;
+        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+    }
     files.sort();
     let mut hash = Sha256::new();
     for file in &files {
@@ -19,7 +25,6 @@ fn main() -> io::Result<()> {
         hash.update(&content);
         println!("cargo::rerun-if-changed={}", file.display());
     }
-    println!("cargo::rerun-if-changed={}", root.join("crates/engine/src").display());
     let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
     println!("cargo::rustc-env=IC_NN_BUILD=ic-nn {} {digest}", env!("CARGO_PKG_VERSION"));
     Ok(())

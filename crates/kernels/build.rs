@@ -1,4 +1,4 @@
-//! Writes the tiles: for wasm32 as an archive to link, and for every target the table of what there is and costs.
+//! Writes the tiles: for wasm32 as an archive to link, and for every target the table of what there is.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -13,7 +13,6 @@ fn main() {
     let tiles = tiles();
     let (mut table, mut symbols) = (String::new(), String::new());
     for tile in &tiles {
-        let (_, price) = tile.emit();
         let function = if wasm {
             writeln!(symbols, "    fn {}{PARAMETERS};", tile.name()).expect("a string takes it");
             tile.name()
@@ -25,12 +24,7 @@ fn main() {
                 (Kind::I8, Packed::Vector) => format!("twin::i8_vector::<{}, {}>", tile.rows, tile.vectors),
             }
         };
-        writeln!(
-            table,
-            "    Tile {{ price: Price {{ fixed: {}, block: {}, step: {}, clamp: {}, residual: {} }}, function: {function} }},",
-            price.fixed, price.block, price.step, price.clamp, price.residual
-        )
-        .expect("a string takes it");
+        writeln!(table, "    Tile {{ function: {function} }},").expect("a string takes it");
     }
     let mut source = String::new();
     if wasm {
@@ -43,13 +37,8 @@ fn main() {
         fs::write(out.join("libic_nn_tiles.a"), archive).expect("OUT_DIR is writable");
         println!("cargo:rustc-link-search=native={}", out.display());
     }
-    let unroll = tiles[0].unroll();
-    write!(
-        source,
-        "/// Steps between which a tile's sums stay on the stack.\nconst UNROLL: u64 = {unroll};\n\n/// Every tile.\nstatic TILES: [Tile; {}] = [\n{table}];\n",
-        tiles.len()
-    )
-    .expect("a string takes it");
+    write!(source, "/// Every tile.\nstatic TILES: [Tile; {}] = [\n{table}];\n", tiles.len())
+        .expect("a string takes it");
     fs::write(out.join("tiles.rs"), source).expect("OUT_DIR is writable");
 }
 

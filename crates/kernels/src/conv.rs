@@ -67,11 +67,6 @@ impl Conv {
         self.groups.iter().flat_map(|weights| weights.bias().iter().copied()).collect()
     }
 
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        self.groups.iter().map(Panels::bytes).sum()
-    }
-
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
         let gathered = if self.window.is_pointwise() {

@@ -62,11 +62,6 @@ impl Depthwise {
         &self.bias
     }
 
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        4 * (self.kernel.len() + self.bias.len())
-    }
-
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
         let padded = self.padded();

@@ -178,11 +178,6 @@ impl HwcDepthwise {
         &self.bias
     }
 
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        4 * (self.kernel.len() + self.bias.len())
-    }
-
     /// Rows and columns of the copy between zeros.
     fn padded(&self) -> [usize; 2] {
         [0, 1]

@@ -3,7 +3,7 @@
 //! Slices in, slices out: this crate knows neither graphs nor canisters. Matrix products ([`product`]) run on tiles that
 //! `ic-nn-codegen` writes; the rest is Rust over vectors of four ([`lanes`]). For wasm32 the tiles are linked, elsewhere their
 //! twins in plain Rust run, which give the same bits: there is no fused multiply-add in either, and sums are added
-//! in one order. What a product is charged can be asked before it runs.
+//! in one order.
 
 mod conv;
 mod depthwise;

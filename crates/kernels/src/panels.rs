@@ -113,14 +113,6 @@ impl Panels {
         }
     }
 
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        match self {
-            Panels::F32(weights) => weights.bytes(),
-            Panels::Int8(weights) => weights.bytes(),
-        }
-    }
-
     /// Bytes that a run takes beside its operands, for so many rows or columns of the other operand.
     pub fn scratch(&self, others: usize) -> usize {
         match self {

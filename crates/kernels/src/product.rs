@@ -5,7 +5,7 @@
 //! token (`out[m][n] = Σ x[m][k] · w[k][n]`, [`Weights::under`]). The other operand is read where it lies, and every sum runs in
 //! the order of `k`.
 
-use crate::tile::{Call, Family, Tile, family, largest, place};
+use crate::tile::{Call, Family, family, largest, place};
 
 /// What follows the sums, in this order.
 #[derive(Clone, Copy, Default)]
@@ -145,11 +145,6 @@ impl Weights {
     /// Rows or columns that are outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
-    }
-
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        4 * (self.packed.len() + self.bias.len())
     }
 
     /// `out[m][n] = bias[m] + Σ w[m][k] · x[k][n]`, then what comes after. `out` and a residual lie as `to` says, which has
@@ -347,25 +342,6 @@ impl Weights {
             after.residual.is_none_or(|r| r.len() >= to.span()),
             "the residual is shorter than the outputs"
         );
-    }
-
-    /// Instructions that a product with so many rows or columns of the other operand is charged in its tiles.
-    pub fn price(&self, others: usize, after: After<'_>) -> u64 {
-        let (bounds, residual) = (after.bounds.is_some(), after.residual.is_some());
-        let sum = |tiles: &'static [Tile], rows: usize, vectors: usize| -> u64 {
-            cuts(vectors)
-                .flat_map(|(_, v)| cuts(rows).map(move |(_, r)| &tiles[4 * place(r) + place(v)]))
-                .map(|tile| tile.price(self.k, bounds, residual))
-                .sum()
-        };
-        match self.by {
-            By::Rows => {
-                let ragged =
-                    if others.is_multiple_of(4) { 0 } else { sum(family(Family::F32Splat), self.outputs, 1) };
-                sum(family(Family::F32Splat), self.outputs, others / 4) + ragged
-            }
-            By::Columns => sum(family(Family::F32Vector), others, self.outputs.div_ceil(4)),
-        }
     }
 }
 

@@ -137,11 +137,6 @@ impl Int8Weights {
         self.k
     }
 
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        self.packed.len() + 4 * (self.scales.len() + self.bias.len())
-    }
-
     /// Bytes that a run takes beside its operands, for so many rows or columns of the other operand.
     pub fn scratch(&self, others: usize) -> usize {
         let columns = if self.by == By::Rows { others.clamp(4, COLUMNS) } else { others };

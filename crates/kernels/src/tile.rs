@@ -1,4 +1,4 @@
-//! The tiles: what there is, what each is charged, and the call.
+//! The tiles: what there is, and the call.
 //!
 //! For wasm32 a tile is the function that `ic-nn-codegen` wrote, elsewhere its twin ([`twin`]). Everything that can be wrong
 //! about a call is the caller's to rule out: [`Call`] holds bare addresses.
@@ -16,19 +16,8 @@ pub(crate) enum Family {
     I8Vector,
 }
 
-/// What a call is charged.
-#[derive(Clone, Copy, Debug)]
-struct Price {
-    fixed: u64,
-    block: u64,
-    step: u64,
-    clamp: u64,
-    residual: u64,
-}
-
 /// A tile. What it is follows from its place in the table ([`family`]).
 pub(crate) struct Tile {
-    price: Price,
     function: Function,
 }
 
@@ -75,17 +64,6 @@ pub(crate) struct Call {
 }
 
 impl Tile {
-    /// What a call of so many steps is charged.
-    pub(crate) fn price(&self, steps: usize, bounds: bool, residual: bool) -> u64 {
-        let Price { fixed, block, step, clamp, residual: added } = self.price;
-        let steps = steps as u64;
-        fixed
-            + steps / UNROLL * block
-            + steps % UNROLL * step
-            + if bounds { clamp } else { 0 }
-            + if residual { added } else { 0 }
-    }
-
     /// Computes the tile.
     ///
     /// # Safety

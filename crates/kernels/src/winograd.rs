@@ -57,6 +57,11 @@ impl Winograd {
         minimal < 0.8 * direct
     }
 
+    /// Bytes of transformed weights; `usize::MAX` where that is not a number.
+    pub fn bytes(channels: usize, outputs: usize) -> usize {
+        channels.saturating_mul(outputs).saturating_mul(4 * PLACES)
+    }
+
     /// A convolution with `kernel[output][channel][ky][kx]`, and a bias for each output or none.
     ///
     /// Costs about 700 instructions for each channel of each output.
@@ -107,11 +112,6 @@ impl Winograd {
     /// The bias.
     pub fn bias(&self) -> &[f32] {
         &self.bias
-    }
-
-    /// Bytes that it holds.
-    pub fn bytes(&self) -> usize {
-        self.weights.iter().map(Weights::bytes).sum()
     }
 
     /// Patches that are transformed at a time.

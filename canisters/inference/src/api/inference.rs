@@ -83,7 +83,7 @@ pub(super) async fn profile(request: Arg<InferRequest>) -> Result<ProfileRespons
     if nodes.len() > MAX_NODES {
         let mut dearest: Vec<u64> = nodes.iter().map(|node| node.instructions).collect();
         dearest.sort_unstable_by(|a, b| b.cmp(a));
-        nodes.retain(|node| node.instructions >= dearest[MAX_NODES]);
+        nodes.retain(|node| node.instructions >= dearest[MAX_NODES - 1]);
         nodes.truncate(MAX_NODES);
     }
     let nodes = nodes

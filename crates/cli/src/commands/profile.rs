@@ -41,7 +41,8 @@ struct Profile {
     heap_bytes: u64,
     stable_bytes: u64,
     limits: Limits,
-    nodes: ProfileResponse,
+    /// Where an inference's instructions go, where that was asked for.
+    nodes: Option<ProfileResponse>,
 }
 
 /// Runs the model through all its steps.
@@ -52,8 +53,8 @@ pub fn profile(args: &ProfileArgs, progress: Progress) -> Result<(), Failure> {
     let target = Target::unlimited(&wasm, progress)?;
     let Target::Local(local) = &target else { return Ok(()) };
     let profile = measure(&target, local, &wasm, args, &files, progress)?;
-    if let Some(path) = &args.page {
-        std::fs::write(path, nodes::page(&profile.model, &profile.nodes))
+    if let (Some(path), Some(nodes)) = (&args.page, &profile.nodes) {
+        std::fs::write(path, nodes::page(&profile.model, nodes))
             .map_err(|e| Failure::usage(format!("{} cannot be written: {e}", path.display())))?;
     }
     if args.json {
@@ -119,9 +120,13 @@ fn measure(
         steps.push(Step { what, charge, query: by == By::Query });
     }
     let (heap_bytes, stable_bytes) = local.memory();
-    let Some(case) = cases.first() else { return Err(Failure::usage("no input came".to_owned())) };
-    let request = InferRequest { model: model.clone(), inputs: case.inputs.clone(), ..Default::default() };
-    let nodes = progress.during("counting by node", || client.profile(&request))?;
+    let nodes = match cases.pop().filter(|_| args.nodes || args.json || args.page.is_some()) {
+        Some(case) => {
+            let request = InferRequest { model: model.clone(), inputs: case.inputs, ..Default::default() };
+            Some(progress.during("counting by node", || client.profile(&request))?)
+        }
+        None => None,
+    };
     Ok(Profile {
         model,
         bytes: files.bytes(),
@@ -188,8 +193,8 @@ impl Profile {
         say!("{table}");
         say!("memory: {} heap, {} stable", format::bytes(self.heap_bytes), format::bytes(self.stable_bytes));
         say!("{}", self.verdict());
-        if by_node {
-            nodes::print(&self.nodes);
+        if let (true, Some(nodes)) = (by_node, &self.nodes) {
+            nodes::print(nodes);
         }
     }
 
@@ -219,7 +224,7 @@ impl Profile {
             "fits_query": self.steady <= self.limits.query_instructions && self.not_queried.is_none(),
             "fits_update": self.updates() <= 1,
             "updates": self.updates(),
-            "profile": nodes::json(&self.nodes),
+            "profile": self.nodes.as_ref().map(nodes::json),
         })
     }
 }

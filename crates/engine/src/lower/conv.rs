@@ -9,12 +9,14 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 use super::node::{Body, Lowered};
 use super::{constant, floats, shape};
 
-/// A node for the convolution, and its inputs; none where there is no kernel for it.
+/// A node for the convolution, and its inputs; none where there is no kernel for it. `transformable` is what is left of
+/// [`super::TRANSFORMED_BYTES`].
 pub(super) fn lower(
     model: &TypedModel,
     node: &TypedNode,
     op: &Conv,
     precision: Precision,
+    transformable: &mut usize,
 ) -> TractResult<Option<(Lowered, TVec<OutletId>)>> {
     let spec = &op.pool_spec;
     if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW || !matches!(spec.rank(), 1 | 2) {
@@ -51,7 +53,11 @@ pub(super) fn lower(
         } else {
             return Ok(None);
         }
-    } else if groups == 1 && Winograd::pays(&window, channels, outputs) {
+    } else if groups == 1
+        && Winograd::pays(&window, channels, outputs)
+        && let Some(left) = transformable.checked_sub(Winograd::bytes(channels, outputs))
+    {
+        *transformable = left;
         Body::Winograd(Winograd::new(window, channels, outputs, innermost, &bias, kernel))
     } else if innermost {
         if groups > 1 {

@@ -2,6 +2,7 @@
 
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 
 use super::node::Lowered;
@@ -19,8 +20,54 @@ pub(super) fn fuse(model: &mut TypedModel) -> TractResult<()> {
     Ok(())
 }
 
+/// What follows a node and can move into it.
+enum Follower {
+    /// Constants added along the axis of the bias: the new bias.
+    Bias(Vec<f32>),
+    /// A tensor of the output's shape, added.
+    Residual(OutletId),
+    /// A least output.
+    Low(f32),
+    /// A largest output.
+    High(f32),
+}
+
+impl Lowered {
+    /// With what follows it.
+    fn followed(mut self, by: &Follower) -> Lowered {
+        let (low, high) = self.bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        match by {
+            Follower::Bias(bias) => return self.with_bias(bias),
+            Follower::Residual(_) => self.residual = true,
+            Follower::Low(least) => self.bounds = Some((low.max(*least), high.max(*least))),
+            Follower::High(most) => self.bounds = Some((low.min(*most), high.min(*most))),
+        }
+        self
+    }
+}
+
 /// Moves what follows node `id` into it; the node that it is now.
 fn step(model: &mut TypedModel, id: usize) -> TractResult<Option<usize>> {
+    let Some((next, follower)) = follower(model, id)? else { return Ok(None) };
+    let name = model.node(next).name.clone();
+    let mut inputs = model.node(id).inputs.clone();
+    if let Follower::Residual(other) = follower {
+        inputs.push(other);
+    }
+    // The node is on its way out of the graph: its weights go on without being copied.
+    let op = std::mem::replace(&mut model.node_mut(id).op, Box::new(Identity));
+    let Ok(op) = op.downcast::<Lowered>() else { bail!("a lowered node is none") };
+    // It takes the place of what followed it, where the other operand is known.
+    let mut patch = TypedModelPatch::new("lowered");
+    let taps = patch.taps(model, &inputs)?;
+    let wire = patch.wire_node(&name, op.followed(&follower), &taps)?[0];
+    patch.shunt_outside(model, next.into(), wire)?;
+    patch.apply(model)?;
+    Ok(model.nodes().iter().rposition(|node| node.name == name && node.op_is::<Lowered>()))
+}
+
+/// The one node that reads node `id`, and what it is, where it can move into it.
+fn follower(model: &TypedModel, id: usize) -> TractResult<Option<(usize, Follower)>> {
     let node = model.node(id);
     let Some(op) = node.op_as::<Lowered>() else { return Ok(None) };
     let [successor] = *node.outputs[0].successors else { return Ok(None) };
@@ -33,33 +80,20 @@ fn step(model: &mut TypedModel, id: usize) -> TractResult<Option<usize>> {
     if other.node == id || shape(model, next.id.into())?.as_ref() != Some(&op.output) {
         return Ok(None);
     }
-    let fused = if binary.0.is::<Add>() {
+    let follower = if binary.0.is::<Add>() {
         added(model, op, other)?
     } else if binary.0.is::<Max>() {
-        uniform(model, other)?.and_then(|low| bounded(op, |(l, h)| (l.max(low), h.max(low))))
+        uniform(model, other)?.map(Follower::Low)
     } else if binary.0.is::<Min>() {
-        uniform(model, other)?.and_then(|high| bounded(op, |(l, h)| (l.min(high), h.min(high))))
+        uniform(model, other)?.map(Follower::High)
     } else {
         None
     };
-    let Some(fused) = fused else { return Ok(None) };
-    let mut inputs = node.inputs.clone();
-    if fused.residual && !op.residual {
-        inputs.push(other);
-    }
-    // The node takes the place of what followed it, where the other operand is known.
-    let mut patch = TypedModelPatch::new("lowered");
-    let taps = patch.taps(model, &inputs)?;
-    let name = next.name.clone();
-    let wire = patch.wire_node(&name, fused, &taps)?[0];
-    let next = next.id;
-    patch.shunt_outside(model, next.into(), wire)?;
-    patch.apply(model)?;
-    Ok(model.nodes().iter().rposition(|node| node.name == name && node.op_is::<Lowered>()))
+    Ok(follower.map(|follower| (next.id, follower)))
 }
 
-/// With an addition: of constants along the axis of the bias, or of a tensor of the output's shape.
-fn added(model: &TypedModel, op: &Lowered, other: OutletId) -> TractResult<Option<Lowered>> {
+/// An addition: of constants along the axis of the bias, or of a tensor of the output's shape.
+fn added(model: &TypedModel, op: &Lowered, other: OutletId) -> TractResult<Option<Follower>> {
     if op.bounds.is_some() || op.residual {
         return Ok(None);
     }
@@ -70,20 +104,13 @@ fn added(model: &TypedModel, op: &Lowered, other: OutletId) -> TractResult<Optio
             let along = other_shape.len() == op.output.len() && other_shape[*axis] == op.output[*axis];
             values.len() == 1 || (along && values.len() == op.output[*axis])
         });
-        if let (Some(axis), Some(bias)) = (axis, op.bias()) {
+        if let (Some(axis), Some(mut bias)) = (axis, op.bias()) {
             ensure!(bias.len() == op.output[axis], "a bias of {} along {}", bias.len(), op.output[axis]);
-            let sum: Vec<f32> = bias
-                .iter()
-                .enumerate()
-                .map(|(ix, b)| b + values[if values.len() == 1 { 0 } else { ix }])
-                .collect();
-            return Ok(Some(op.clone().with_bias(&sum)));
+            bias.iter_mut().zip(values.iter().cycle()).for_each(|(bias, value)| *bias += value);
+            return Ok(Some(Follower::Bias(bias)));
         }
     }
-    if other_shape != op.output {
-        return Ok(None);
-    }
-    Ok(Some(Lowered { residual: true, ..op.clone() }))
+    Ok((other_shape == op.output).then_some(Follower::Residual(other)))
 }
 
 /// The one value of a constant.
@@ -91,9 +118,4 @@ fn uniform(model: &TypedModel, outlet: OutletId) -> TractResult<Option<f32>> {
     let Some(constant) = constant(model, outlet)? else { return Ok(None) };
     let values = floats(&constant)?;
     Ok(values.first().copied().filter(|first| values.iter().all(|v| v == first)))
-}
-
-fn bounded(op: &Lowered, narrow: impl Fn((f32, f32)) -> (f32, f32)) -> Option<Lowered> {
-    let bounds = narrow(op.bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY)));
-    Some(Lowered { bounds: Some(bounds), ..op.clone() })
 }

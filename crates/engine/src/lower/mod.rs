@@ -18,15 +18,20 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 
 pub(crate) use node::Lowered;
 
+/// Bytes of a plan's weights that minimal filtering may transform, to four times what they are in the file; further
+/// convolutions are plain products. Constant, so that answers do not depend on what memory is left.
+const TRANSFORMED_BYTES: usize = 512 << 20;
+
 /// Lowers what can be. Constants of products and of convolutions that are products become of that precision; what is cheaper in
 /// f32 (minimal filtering, channels by themselves) and products of two tensors stay f32.
 pub(crate) fn lower(model: &mut TypedModel, precision: Precision) -> TractResult<()> {
+    let mut transformable = TRANSFORMED_BYTES;
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {
             product::lower(model, node, op, precision)?
         } else if let Some(op) = node.op_as::<Conv>() {
-            conv::lower(model, node, op, precision)?
+            conv::lower(model, node, op, precision, &mut transformable)?
         } else {
             None
         };
@@ -43,13 +48,13 @@ fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tens
     Ok(fact.konst.clone().filter(|k| k.datum_type() == f32::datum_type() && k.is_plain_ram()))
 }
 
-/// The concrete shape of a plain f32 outlet.
+/// The concrete shape of a plain f32 outlet. None where it has no numbers: kernels are for those.
 fn shape(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<usize>>> {
     let fact = model.outlet_fact(outlet)?;
     if fact.datum_type != f32::datum_type() || !fact.is_plain() {
         return Ok(None);
     }
-    Ok(fact.shape.as_concrete().map(|shape| shape.into()))
+    Ok(fact.shape.as_concrete().filter(|shape| !shape.contains(&0)).map(|shape| shape.into()))
 }
 
 /// The floats of a tensor.

@@ -11,7 +11,7 @@ use super::floats;
 use super::product::Product;
 
 /// What a node computes before what follows.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum Body {
     /// A matrix product.
     Product(Product),
@@ -133,25 +133,29 @@ impl Op for Lowered {
 /// A tensor for a kernel to write.
 #[allow(unsafe_code, reason = "zeros cost an instruction a byte, and every kernel writes every output")]
 fn output(shape: &[usize]) -> TractResult<Tensor> {
-    // SAFETY: floats have no invalid bits, and kernels write each of them before anything reads it.
+    // SAFETY: floats have no invalid bits, and each body writes every output: graphs with a length of 0 are not lowered, a
+    // product's steps cover its output, and a convolution has as many images as outputs (`images`).
     unsafe { Tensor::uninitialized::<f32>(shape) }
 }
+
+/// A convolution of one image.
+type Convolve<'a> = dyn Fn(&[f32], &mut [f32], After<'_>) + 'a;
 
 /// A run for each of the images that lie one behind the other.
 fn images(
     (image, out): (&[f32], &mut [f32]),
     after: After<'_>,
     count: usize,
-    run: impl Fn(&[f32], &mut [f32], After<'_>),
-) {
-    if count == 0 || image.is_empty() || out.is_empty() {
-        return;
-    }
+    run: &Convolve<'_>,
+) -> TractResult<()> {
+    let whole = count > 0 && image.len().is_multiple_of(count) && out.len().is_multiple_of(count);
+    ensure!(whole && !image.is_empty() && !out.is_empty(), "{count} images in {} numbers", image.len());
     let (size, produced) = (image.len() / count, out.len() / count);
     for (ix, (image, out)) in image.chunks_exact(size).zip(out.chunks_exact_mut(produced)).enumerate() {
         let residual = after.residual.map(|r| &r[ix * produced..(ix + 1) * produced]);
         run(image, out, After { residual, ..after });
     }
+    Ok(())
 }
 
 impl EvalOp for Lowered {
@@ -171,19 +175,17 @@ impl EvalOp for Lowered {
         let out = plain.as_slice_mut::<f32>()?;
         ensure!(residual.is_none_or(|r| r.len() >= out.len()), "the residual is short");
         let x = floats(&inputs[0])?;
-        let count = self.images;
+        let images = |run: &Convolve<'_>, out| images((x, out), after, self.images, run);
         match &*self.body {
             Body::Product(product) => {
                 let other = if product.is_constant() { None } else { Some(floats(&inputs[1])?) };
-                product.run(x, other, out, after);
+                product.run(x, other, out, after)?;
             }
-            Body::Conv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
-            Body::Winograd(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
-            Body::Depthwise(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
-            Body::HwcConv(conv) => images((x, out), after, count, |x, out, after| conv.run(x, out, after)),
-            Body::HwcDepthwise(conv) => {
-                images((x, out), after, count, |x, out, after| conv.run(x, out, after))
-            }
+            Body::Conv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::Winograd(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::Depthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::HwcConv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::HwcDepthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
         }
         Ok(tvec!(output.into_tvalue()))
     }

@@ -1,5 +1,7 @@
 //! Products of two tensors, of which one may be constant: its packed copy is made once.
 
+use std::collections::BTreeMap;
+
 use ic_nn_kernels::product::{After, Matrix};
 use ic_nn_kernels::{Panels, Precision};
 use tract_onnx::tract_core::internal::*;
@@ -10,24 +12,26 @@ use super::node::{Body, Lowered};
 use super::{constant, floats, shape};
 
 /// A product over [`Loops`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Product {
     loops: Loops,
     packed: Packed,
     /// For each step through the outer loops: where the narrow operand, the wide one and the output begin.
     steps: Vec<[usize; 3]>,
+    /// Which of the packed constants each step takes.
+    which: Vec<usize>,
 }
 
 /// Which operand is packed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 enum Packed {
-    /// The wide one, a constant, for each step.
-    Wide(Vec<(usize, Panels)>),
-    /// The narrow one, a constant, for each step.
-    Narrow(Vec<(usize, Panels)>),
-    /// The narrow one, a constant, for each step, where the wide one's columns lie apart: it is taken by rows, and what
+    /// The wide one, a constant, for each place that steps take it from.
+    Wide(Vec<Panels>),
+    /// The narrow one, a constant, for each place that steps take it from.
+    Narrow(Vec<Panels>),
+    /// The narrow one, a constant, for each place that steps take it from, where the wide one's columns lie apart: it is taken by rows, and what
     /// comes out is turned.
-    Turned(Vec<(usize, Panels)>),
+    Turned(Vec<Panels>),
     /// The wide one, in each run.
     Run,
 }
@@ -89,12 +93,15 @@ impl Product {
             return None;
         }
         // Constants that repeat are packed once.
-        let each = |pick: usize, pack: &dyn Fn(usize) -> Panels| {
-            let mut packed: Vec<(usize, Panels)> = vec![];
+        let mut which = vec![];
+        let mut each = |pick: usize, pack: &dyn Fn(usize) -> Panels| {
+            let mut places = BTreeMap::new();
+            let mut packed = vec![];
             for step in &steps {
-                if packed.iter().all(|(at, _)| *at != step[pick]) {
-                    packed.push((step[pick], pack(step[pick])));
-                }
+                which.push(*places.entry(step[pick]).or_insert_with(|| {
+                    packed.push(pack(step[pick]));
+                    packed.len() - 1
+                }));
             }
             packed
         };
@@ -125,12 +132,12 @@ impl Product {
         } else {
             Packed::Run
         };
-        Some(Product { loops, packed, steps })
+        Some(Product { loops, packed, steps, which })
     }
 
     /// Whether one operand is part of it, so that it has one input.
     pub(crate) fn is_constant(&self) -> bool {
-        self.packed != Packed::Run
+        !matches!(self.packed, Packed::Run)
     }
 
     /// Bytes that a run takes beside its operands.
@@ -145,7 +152,7 @@ impl Product {
         let others = if matches!(self.packed, Packed::Wide(_)) { p.length } else { q.length };
         let quantised = match &self.packed {
             Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => {
-                packed.first().map_or(0, |(_, panels)| panels.scratch(others))
+                packed.first().map_or(0, |panels| panels.scratch(others))
             }
             Packed::Run => 0,
         };
@@ -165,7 +172,7 @@ impl Product {
         match &self.packed {
             Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => match packed.as_slice()
             {
-                [(_, weights)] => Some(weights.bias()),
+                [weights] => Some(weights.bias()),
                 _ => None,
             },
             Packed::Run => None,
@@ -175,17 +182,20 @@ impl Product {
     /// The same with another bias.
     pub(crate) fn with_bias(mut self, bias: &[f32]) -> Product {
         if let Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) = &mut self.packed {
-            *packed = packed.drain(..).map(|(at, weights)| (at, weights.with_bias(bias))).collect();
+            *packed = packed.drain(..).map(|weights| weights.with_bias(bias)).collect();
         }
         self
     }
 
     /// Computes the product: of `x` and the constant, or of the narrow `x` and the wide `other`.
-    pub(crate) fn run(&self, x: &[f32], other: Option<&[f32]>, out: &mut [f32], after: After<'_>) {
+    pub(crate) fn run(
+        &self,
+        x: &[f32],
+        other: Option<&[f32]>,
+        out: &mut [f32],
+        after: After<'_>,
+    ) -> TractResult<()> {
         let Loops { p, q, k, .. } = &self.loops;
-        if out.is_empty() {
-            return;
-        }
         let lies = |rows: usize, columns: usize, stride: usize| Matrix {
             rows,
             columns,
@@ -193,27 +203,22 @@ impl Product {
         };
         let to = lies(p.length, q.length, p.out);
         let mut fresh: Option<(usize, Panels)> = None;
-        for &[narrow, wide, first] in &self.steps {
+        for (step, &[narrow, wide, first]) in self.steps.iter().enumerate() {
             let after = After { residual: after.residual.map(|r| &r[first..]), ..after };
             let out = &mut out[first..];
-            let of = |packed: &'_ [(usize, Panels)], at: usize| packed.iter().position(|(a, _)| *a == at);
             match &self.packed {
                 Packed::Narrow(packed) => {
-                    let Some(ix) = of(packed, narrow) else { continue };
-                    packed[ix].1.times(&x[wide..], lies(k.length, q.length, k.wide), out, to, after);
+                    let from = lies(k.length, q.length, k.wide);
+                    packed[self.which[step]].times(&x[wide..], from, out, to, after);
                 }
-                Packed::Wide(packed) => {
-                    let Some(ix) = of(packed, wide) else { continue };
-                    self.rows(&packed[ix].1, &x[narrow..], out, to, after);
-                }
+                Packed::Wide(packed) => self.rows(&packed[self.which[step]], &x[narrow..], out, to, after),
                 Packed::Turned(packed) => {
-                    let Some(ix) = of(packed, narrow) else { continue };
                     let (rows, columns) = (q.length, p.length);
                     let mut rowwise = vec![0.0; rows * columns];
                     let bounds = after.bounds.filter(|_| after.residual.is_none());
-                    let from = lies(rows, k.length, q.wide);
                     let end = After { residual: None, bounds };
-                    packed[ix].1.under(&x[wide..], from, &mut rowwise, Matrix::dense(rows, columns), end);
+                    let (from, dense) = (lies(rows, k.length, q.wide), Matrix::dense(rows, columns));
+                    packed[self.which[step]].under(&x[wide..], from, &mut rowwise, dense, end);
                     let out = &mut out[..rows * columns];
                     ic_nn_kernels::turn(&rowwise, rows, columns, columns, out);
                     if after.residual.is_some() {
@@ -221,21 +226,20 @@ impl Product {
                     }
                 }
                 Packed::Run => {
-                    let Some(other) = other else { return };
-                    if fresh.as_ref().is_none_or(|(at, _)| *at != wide) {
-                        let packed = Panels::columns_of(
-                            Precision::F32,
-                            [k.length, q.length],
-                            &other[wide..],
-                            [k.wide, q.wide],
-                        );
-                        fresh = Some((wide, packed));
-                    }
-                    let Some((_, weights)) = &fresh else { return };
-                    self.rows(weights, &x[narrow..], out, to, after);
+                    let other = other.context("a product of two tensors has two inputs")?;
+                    let packed = match fresh.take() {
+                        Some((at, packed)) if at == wide => packed,
+                        _ => {
+                            let (lengths, apart) = ([k.length, q.length], [k.wide, q.wide]);
+                            Panels::columns_of(Precision::F32, lengths, &other[wide..], apart)
+                        }
+                    };
+                    self.rows(&packed, &x[narrow..], out, to, after);
+                    fresh = Some((wide, packed));
                 }
             }
         }
+        Ok(())
     }
 
     /// Rows of the narrow operand times packed columns.
