@@ -16,6 +16,7 @@ mod error;
 mod formats;
 mod graph;
 mod guard;
+mod held;
 mod limits;
 mod lower;
 #[cfg(test)]

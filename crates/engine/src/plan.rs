@@ -15,7 +15,7 @@ use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
 use crate::ops::{Fault, Kernel};
 use crate::source::Source;
-use crate::{Arranged, InferError, Limits, ModelError, element, lower, tensors};
+use crate::{Arranged, InferError, Limits, ModelError, element, held, lower, tensors};
 
 /// An output of a graph, whatever the shapes.
 pub(crate) struct Output {
@@ -70,11 +70,13 @@ impl Plan {
         limits: &Limits,
     ) -> Result<Plan, ModelError> {
         let engine = |e: TractError| refused_or(&e);
-        let typed = source.into_typed(&shapes, &values)?.into_decluttered().map_err(engine)?;
+        let mut typed = source.into_typed(&shapes, &values)?;
+        held::hold(&mut typed).map_err(engine)?;
+        let mut typed = typed.into_decluttered().map_err(engine)?;
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
-        let mut typed = typed;
         lower::lower(&mut typed, precision).map_err(engine)?;
+        held::release(&mut typed).map_err(engine)?;
         let typed = typed.into_optimized().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;

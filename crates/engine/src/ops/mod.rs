@@ -7,6 +7,7 @@
 mod attention;
 mod control;
 mod equal;
+mod filled;
 mod gemm;
 mod kernel;
 mod linear;
@@ -26,9 +27,8 @@ use std::sync::OnceLock;
 
 use tract_onnx::Onnx;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::DataType;
-use tract_onnx::pb::{AttributeProto, NodeProto, TensorProto};
+use tract_onnx::pb::{AttributeProto, NodeProto};
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
@@ -121,7 +121,7 @@ pub(crate) fn register() -> OnnxOpRegister {
         register.insert(name, lower);
     }
     register.insert("Cast", lower_cast);
-    register.insert("ConstantOfShape", lower_zeros);
+    register.insert("ConstantOfShape", filled::filled);
     for (name, _) in CONTROL {
         register.insert(name, lower_control);
     }
@@ -141,32 +141,6 @@ fn lower_cast(
             builder(ctx, node)
         }
         _ => Ok((Lowered::of(ctx, node, math::to_bfloat), vec![])),
-    }
-}
-
-/// ConstantOfShape, whose zeros are f32 where it does not say otherwise; tract's are f64 then.
-fn lower_zeros(
-    ctx: &ParsingContext<'_>,
-    node: &NodeProto,
-) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let mut node = node.clone();
-    if node.attribute.is_empty() {
-        let zero = TensorProto {
-            dims: vec![1],
-            data_type: DataType::Float as i32,
-            float_data: vec![0.0],
-            ..TensorProto::default()
-        };
-        node.attribute.push(AttributeProto {
-            name: "value".into(),
-            r#type: AttributeType::Tensor as i32,
-            t: Some(zero),
-            ..AttributeProto::default()
-        });
-    }
-    match stock().op_register.0.get(&node.op_type) {
-        Some(builder) => builder(ctx, &node),
-        None => lower(ctx, &node),
     }
 }
 
