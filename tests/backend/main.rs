@@ -13,10 +13,6 @@ const PARTS: usize = 4;
 /// Inputs that a message holds beside what is around them.
 const MESSAGE_BYTES: usize = 2_000_000;
 
-/// What no one message loads: 574 MB of weights that the file makes by `ConstantOfShape`. It is refused for just that; an
-/// inference of it would fit.
-const BEYOND_A_MESSAGE: &str = "light/test_vgg19";
-
 fn part(part: usize) {
     on_every_runtime(&format!("backend cases, part {part} of {PARTS}"), |replica| {
         let Some(cases) = exported() else { return };
@@ -24,11 +20,6 @@ fn part(part: usize) {
         let mut report = Report::default();
         for case in cases.into_iter().skip(part).step_by(PARTS) {
             let outcome = case.judge(|model, inputs| ask(&service, &model, inputs));
-            if case.path() == BEYOND_A_MESSAGE {
-                let why = format!("{outcome:?}");
-                assert!(why.contains("does not fit the instructions of one message"), "{why}");
-                continue;
-            }
             report.add(case, outcome);
         }
         report.hold_to_passes();

@@ -18,12 +18,15 @@ pub(crate) struct Held {
 
 impl Held {
     /// A tensor of `dims` that is `value` all over; none where it is too small to be worth it.
-    pub(crate) fn filled(value: &Arc<Tensor>, dims: &[usize]) -> TractResult<Option<Held>> {
+    pub(crate) fn of(value: &Arc<Tensor>, dims: &[usize]) -> TractResult<Option<Held>> {
         let bytes = dims.iter().try_fold(value.datum_type().size_of(), |bytes, dim| bytes.checked_mul(*dim));
-        if !value.is_plain_ram() || bytes.is_none_or(|bytes| bytes < WORTH_BYTES) {
+        if !value.is_plain_ram()
+            || !value.datum_type().is_copy()
+            || bytes.is_none_or(|bytes| bytes < WORTH_BYTES)
+        {
             return Ok(None);
         }
-        let tensor = value.broadcast_scalar_to_shape(dims)?.into_arc_tensor();
+        let tensor = filled(value, dims)?.into_arc_tensor();
         let mut fact = value.datum_type().fact(dims);
         fact.uniform = Some(Arc::clone(value));
         fact.konst = Some(Arc::clone(&tensor));
@@ -42,6 +45,20 @@ impl Held {
         fact.konst = Some(Arc::clone(&tensor));
         Ok(Some(Held { tensor, fact }))
     }
+}
+
+/// `value` all over.
+#[allow(unsafe_code, reason = "zeros would cost more than the values")]
+fn filled(value: &Tensor, dims: &[usize]) -> TractResult<Tensor> {
+    let one = value.as_bytes();
+    let Some(repeats) = 16usize.checked_div(one.len()).filter(|repeats| repeats * one.len() == 16) else {
+        return value.broadcast_scalar_to_shape(dims);
+    };
+    let pattern: [u8; 16] = one.repeat(repeats).try_into().map_err(|_| format_err!("not sixteen bytes"))?;
+    // SAFETY: the elements are plain numbers, and all of their bytes are written below.
+    let mut tensor = unsafe { Tensor::uninitialized_dt(value.datum_type(), dims)? };
+    ic_nn_kernels::repeat(pattern, tensor.as_bytes_mut());
+    Ok(tensor)
 }
 
 /// Equal where the values are: all of them the same one.
@@ -65,7 +82,7 @@ impl EvalOp for Held {
     // What tract could evaluate it would make a constant of its own of.
     not_out_of_plan!();
 
-    fn eval(&self, _ctx: &EvalContext, _inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    fn eval(&self, _ctx: &EvalContext<'_>, _inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         Ok(tvec!(Arc::clone(&self.tensor).into_tvalue()))
     }
 }
@@ -122,4 +139,54 @@ pub(crate) fn release(model: &mut TypedModel) -> TractResult<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A model that turns a constant of `value`s, 40 x 200, and adds it to its input.
+    fn model(op: Box<dyn TypedOp>) -> TypedModel {
+        let mut model = TypedModel::default();
+        let input = model.add_source("x", f32::fact([200, 40])).expect("a source");
+        let held = model.wire_node("constant", op, &[]).expect("a constant")[0];
+        let turned = model.wire_node("turned", AxisOp::Move(0, 1), &[held]).expect("an axis moves")[0];
+        let sum = tract_onnx::tract_core::ops::math::add();
+        let sum = model.wire_node("sum", sum, &[input, turned]).expect("they add")[0];
+        model.select_output_outlets(&[sum]).expect("an output");
+        model
+    }
+
+    fn run(mut model: TypedModel) -> Vec<f32> {
+        hold(&mut model).expect("it holds");
+        let held = model.nodes().iter().filter(|n| n.op_is::<Held>()).count();
+        assert!(held > 0, "no constant is held");
+        let mut model = model.into_decluttered().expect("it declutters");
+        let constants = model
+            .nodes()
+            .iter()
+            .filter(|n| n.op_is::<Const>() && n.outputs[0].fact.shape.volume() != 1.to_dim());
+        assert_eq!(constants.count(), 0, "tract has made a constant of its own");
+        release(&mut model).expect("it lets go");
+        assert!(!model.nodes().iter().any(|n| n.op_is::<Held>()));
+        let plan = model.into_optimized().expect("it optimises").into_runnable().expect("it runs");
+        let ones = Tensor::from_shape(&[200, 40], &[1f32; 8000]).expect("ones").into_tvalue();
+        let out = plan.run(tvec!(ones)).expect("a sum");
+        floats(&out[0])
+    }
+
+    fn floats(tensor: &Tensor) -> Vec<f32> {
+        tensor.try_as_plain_ram().expect("plain").as_slice::<f32>().expect("floats").to_vec()
+    }
+
+    #[test]
+    fn a_held_constant_is_what_it_was() {
+        let value = tensor0(2.5f32).into_arc_tensor();
+        let held = Held::of(&value, &[40, 200]).expect("it fills").expect("it is large");
+        assert_eq!(floats(&held.tensor), vec![2.5; 8000]);
+        let constant = Const::new(Arc::clone(&held.tensor)).expect("a constant");
+        assert_eq!(run(model(Box::new(held))), vec![3.5; 8000]);
+        assert_eq!(run(model(Box::new(constant))), vec![3.5; 8000]);
+        assert!(Held::of(&value, &[40]).expect("it fills").is_none(), "too small to be worth it");
+    }
 }

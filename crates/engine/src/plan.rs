@@ -77,7 +77,7 @@ impl Plan {
         let macs = macs(&typed).map_err(engine)?;
         lower::lower(&mut typed, precision).map_err(engine)?;
         held::release(&mut typed).map_err(engine)?;
-        let typed = typed.into_optimized().map_err(engine)?;
+        typed.optimize().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;
         let fixed = typed.nodes().iter().flat_map(|n| &n.outputs).all(|o| o.fact.shape.is_concrete());

@@ -42,7 +42,7 @@ impl Conv {
             .map(|group| {
                 let kernel = &kernel[group * m * k..(group + 1) * m * k];
                 let bias = if bias.is_empty() { bias } else { &bias[group * m..(group + 1) * m] };
-                Panels::rows(precision, m, k, bias, |row, step| kernel[row * k + step])
+                Panels::rows_of(precision, [m, k], kernel, [k, 1]).with_bias(bias)
             })
             .collect();
         Conv { window, channels, groups }

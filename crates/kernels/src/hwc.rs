@@ -34,9 +34,13 @@ impl HwcConv {
         kernel: &[f32],
     ) -> HwcConv {
         let places = window.places();
-        let weights = Panels::columns(precision, channels * places, outputs, bias, |step, output| {
-            kernel[(output * channels + step % channels) * places + step / channels]
-        });
+        let weights = if places == 1 {
+            Panels::columns_of(precision, [channels, outputs], kernel, [1, channels]).with_bias(bias)
+        } else {
+            Panels::columns(precision, channels * places, outputs, bias, |step, output| {
+                kernel[(output * channels + step % channels) * places + step / channels]
+            })
+        };
         HwcConv { window, channels, weights }
     }
 

@@ -17,7 +17,14 @@ mod inner {
             $(#[inline(always)] pub(super) fn $name(a: v128, b: v128) -> v128 { $intrinsic(a, b) })*
         };
     }
-    two!(add = f32x4_add, sub = f32x4_sub, mul = f32x4_mul, pmin = f32x4_pmin, pmax = f32x4_pmax);
+    two!(
+        add = f32x4_add,
+        sub = f32x4_sub,
+        mul = f32x4_mul,
+        div = f32x4_div,
+        pmin = f32x4_pmin,
+        pmax = f32x4_pmax
+    );
 
     #[inline(always)]
     pub(super) fn splat(x: f32) -> v128 {
@@ -107,6 +114,11 @@ mod inner {
     #[inline(always)]
     pub(super) fn mul(a: Inner, b: Inner) -> Inner {
         each(a, b, |a, b| a * b)
+    }
+
+    #[inline(always)]
+    pub(super) fn div(a: Inner, b: Inner) -> Inner {
+        each(a, b, |a, b| a / b)
     }
 
     #[inline(always)]
@@ -304,6 +316,15 @@ impl std::ops::Sub for F32x4 {
     #[inline(always)]
     fn sub(self, other: F32x4) -> F32x4 {
         F32x4(inner::sub(self.0, other.0))
+    }
+}
+
+impl std::ops::Div for F32x4 {
+    type Output = F32x4;
+
+    #[inline(always)]
+    fn div(self, other: F32x4) -> F32x4 {
+        F32x4(inner::div(self.0, other.0))
     }
 }
 

@@ -23,6 +23,6 @@ pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use panels::{Panels, Precision};
-pub use turn::{finish, turn};
+pub use turn::{finish, repeat, turn};
 pub use window::Window;
 pub use winograd::Winograd;

@@ -51,7 +51,7 @@ impl Panels {
         }
     }
 
-    /// [`Panels::rows`] of numbers that lie `along_m` and `along_k` apart.
+    /// [`Panels::rows`] of numbers that lie `along_m` and `along_k` apart, without a bias.
     ///
     /// # Panics
     /// Where the slice is shorter.
@@ -61,10 +61,15 @@ impl Panels {
         w: &[f32],
         [along_m, along_k]: [usize; 2],
     ) -> Panels {
-        Panels::rows(precision, m, k, &[], |row, step| w[row * along_m + step * along_k])
+        match precision {
+            Precision::Int8 if k <= LONGEST => {
+                Panels::Int8(Int8Weights::rows(m, k, &[], |row, step| w[row * along_m + step * along_k]))
+            }
+            _ => Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k])),
+        }
     }
 
-    /// [`Panels::columns`] of numbers that lie `along_k` and `along_n` apart.
+    /// [`Panels::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias.
     ///
     /// # Panics
     /// Where the slice is shorter.
@@ -74,16 +79,24 @@ impl Panels {
         w: &[f32],
         [along_k, along_n]: [usize; 2],
     ) -> Panels {
-        Panels::columns(precision, k, n, &[], |step, column| w[step * along_k + column * along_n])
+        match precision {
+            Precision::Int8 if k <= LONGEST => {
+                Panels::Int8(Int8Weights::columns(k, n, &[], |step, column| {
+                    w[step * along_k + column * along_n]
+                }))
+            }
+            _ => Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n])),
+        }
     }
 
-    /// The same with another bias, one number an output.
+    /// The same with another bias, one number an output, or with that which it has where none comes.
     ///
     /// # Panics
     /// Where there are fewer.
     #[must_use]
     pub fn with_bias(self, bias: &[f32]) -> Panels {
         match self {
+            _ if bias.is_empty() => self,
             Panels::F32(weights) => Panels::F32(weights.with_bias(bias)),
             Panels::Int8(weights) => Panels::Int8(weights.with_bias(bias)),
         }

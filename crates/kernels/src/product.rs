@@ -6,6 +6,7 @@
 //! the order of `k`.
 
 use crate::tile::{Call, Family, family, largest, place};
+use crate::turn::lay;
 
 /// What follows the sums, in this order.
 #[derive(Clone, Copy, Default)]
@@ -75,7 +76,7 @@ pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clon
 impl Weights {
     /// Packs `w[m][k]`, given by `at(m, k)`, for [`Weights::times`]. `bias` has one number a row, or none.
     ///
-    /// Costs about 12 instructions a number.
+    /// Costs about 12 instructions a number; [`Weights::rows_of`] 3.
     pub fn rows(m: usize, k: usize, bias: &[f32], at: impl Fn(usize, usize) -> f32) -> Weights {
         let mut packed = Vec::with_capacity(m * k);
         for (first, rows) in cuts(m) {
@@ -99,27 +100,39 @@ impl Weights {
         Weights { by: By::Columns, outputs: n, k, packed, bias: filled(bias, 4 * vectors) }
     }
 
-    /// [`Weights::rows`] of numbers that lie `along_m` and `along_k` apart.
+    /// [`Weights::rows`] of numbers that lie `along_m` and `along_k` apart, without a bias.
     ///
     /// # Panics
     /// Where the slice is shorter.
-    pub fn rows_of(m: usize, k: usize, bias: &[f32], w: &[f32], along_m: usize, along_k: usize) -> Weights {
-        Weights::rows(m, k, bias, |row, step| w[row * along_m + step * along_k])
+    pub fn rows_of([m, k]: [usize; 2], w: &[f32], [along_m, along_k]: [usize; 2]) -> Weights {
+        let mut packed = Vec::with_capacity(m * k);
+        for (first, rows) in cuts(m) {
+            let from = &w[(first * along_m).min(w.len())..];
+            lay(from, [k, rows], [along_k, along_m], &mut packed);
+        }
+        Weights { by: By::Rows, outputs: m, k, packed, bias: filled(&[], m) }
     }
 
-    /// [`Weights::columns`] of numbers that lie `along_k` and `along_n` apart.
+    /// [`Weights::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias.
     ///
     /// # Panics
     /// Where the slice is shorter.
-    pub fn columns_of(
-        k: usize,
-        n: usize,
-        bias: &[f32],
-        w: &[f32],
-        along_k: usize,
-        along_n: usize,
-    ) -> Weights {
-        Weights::columns(k, n, bias, |step, column| w[step * along_k + column * along_n])
+    pub fn columns_of([k, n]: [usize; 2], w: &[f32], [along_k, along_n]: [usize; 2]) -> Weights {
+        let vectors = n.div_ceil(4);
+        let mut packed = Vec::with_capacity(4 * vectors * k);
+        for (first, count) in cuts(vectors) {
+            let (first, lanes) = (4 * first, 4 * count);
+            let from = &w[(first * along_n).min(w.len())..];
+            if first + lanes <= n {
+                lay(from, [k, lanes], [along_k, along_n], &mut packed);
+            } else {
+                for step in 0..k {
+                    lay(&from[step * along_k..], [1, n - first], [0, along_n], &mut packed);
+                    packed.resize(packed.len() + first + lanes - n, 0.0);
+                }
+            }
+        }
+        Weights { by: By::Columns, outputs: n, k, packed, bias: filled(&[], 4 * vectors) }
     }
 
     /// The same with another bias, one number an output.

@@ -145,8 +145,7 @@ impl Report {
              `test_dft_inverse` and its twin of operator set 19: where the exact answer is 0 they expect 1.9e-7. A case passes, or its model is refused when it is\n\
              loaded, saying why. No case is answered wrongly, fails after loading, or panics: `crates/engine/tests/onnx_backend.rs`\n\
              holds that, holds every pass (`tests/onnx-backend/passes.txt`), and writes this file; `tests/backend` holds the canister to\n\
-             the same, by Candid, on every runtime, but for `light/test_vgg19`, whose 574 MB of weights no one message of the Internet\n\
-             Computer loads: there it is refused as `too_large`.\n\n\
+             the same, by Candid, on every runtime.\n\n\
              ```\n\
              scripts/onnx-backend/run                                                # exports the cases to target/onnx-backend\n\
              IC_NN_WRITE_CONFORMANCE=1 cargo test -p ic-nn-engine --test onnx_backend\n\

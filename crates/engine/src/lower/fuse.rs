@@ -6,7 +6,7 @@ use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 
 use super::node::Lowered;
-use super::{constant, floats, shape};
+use super::{constant, floats, replace, shape};
 
 /// Fuses until nothing is left to fuse.
 pub(super) fn fuse(model: &mut TypedModel) -> TractResult<()> {
@@ -49,21 +49,17 @@ impl Lowered {
 /// Moves what follows node `id` into it; the node that it is now.
 fn step(model: &mut TypedModel, id: usize) -> TractResult<Option<usize>> {
     let Some((next, follower)) = follower(model, id)? else { return Ok(None) };
-    let name = model.node(next).name.clone();
     let mut inputs = model.node(id).inputs.clone();
     if let Follower::Residual(other) = follower {
         inputs.push(other);
     }
-    // The node is on its way out of the graph: its weights go on without being copied.
+    // The node leaves the graph: its weights go on without being copied.
     let op = std::mem::replace(&mut model.node_mut(id).op, Box::new(Identity));
     let Ok(op) = op.downcast::<Lowered>() else { bail!("a lowered node is none") };
+    replace(model, id, Box::new(Identity), vec![]);
     // It takes the place of what followed it, where the other operand is known.
-    let mut patch = TypedModelPatch::new("lowered");
-    let taps = patch.taps(model, &inputs)?;
-    let wire = patch.wire_node(&name, op.followed(&follower), &taps)?[0];
-    patch.shunt_outside(model, next.into(), wire)?;
-    patch.apply(model)?;
-    Ok(model.nodes().iter().rposition(|node| node.name == name && node.op_is::<Lowered>()))
+    replace(model, next, Box::new(op.followed(&follower)), inputs);
+    Ok(Some(next))
 }
 
 /// The one node that reads node `id`, and what it is, where it can move into it.

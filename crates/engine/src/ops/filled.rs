@@ -61,7 +61,7 @@ impl Expansion for Filled {
         let shape = shape.cast_to::<TDim>()?;
         let dims: ShapeFact = shape.try_as_plain_ram()?.as_slice::<TDim>()?.into();
         if let Some(dims) = dims.as_concrete()
-            && let Some(held) = Held::filled(&self.value, dims)?
+            && let Some(held) = Held::of(&self.value, dims)?
         {
             return target.wire_node(prefix, held, &[]);
         }
