@@ -14,6 +14,7 @@ mod matrix;
 mod mobilenet;
 mod mutation;
 mod proxy;
+mod quantize;
 mod queries;
 mod random;
 mod registry;

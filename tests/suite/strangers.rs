@@ -18,9 +18,10 @@ use serde_bytes::ByteBuf;
 use crate::proxy::{Proxy, error_of};
 
 /// What the canister calls on itself; not in the interface.
-const INTERNAL: [&str; 5] = [
+const INTERNAL: [&str; 6] = [
     "ic_nn_internal_probe",
     "ic_nn_internal_load",
+    "ic_nn_internal_remake",
     "ic_nn_internal_infer",
     "ic_nn_internal_room",
     "ic_nn_internal_breathe",
@@ -99,7 +100,7 @@ fn argument(method: &str, s: &Standing) -> Option<Vec<u8>> {
         "set_input" => arg((s.context, "left", tensor(), None::<u64>)),
         "compute" => arg((s.context, inputs(), None::<ic_nn_types::ComputeOptions>)),
         "finalize_execution_context" => arg((s.context,)),
-        "infer" | "profile" => arg((request("m", inputs()),)),
+        "infer" | "profile" | "quantization_error" => arg((request("m", inputs()),)),
         "verify_receipt" => {
             arg((VerifyRequest { receipt: s.receipt.clone(), inputs: inputs(), outputs: None },))
         }

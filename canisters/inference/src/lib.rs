@@ -19,4 +19,5 @@ mod run;
 mod runtime;
 mod state;
 mod tickets;
+mod variant;
 mod wire;

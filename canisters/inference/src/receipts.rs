@@ -5,12 +5,14 @@
 //!            length of the bytes (8) bytes
 //! tensors  = sha256("ic-nn tensors 1", count (4), each tensor)
 //! receipt  = sha256("ic-nn receipt 1", model's sha256, tensors of the inputs in the graph's order,
-//!            tensors of the outputs as answered, the engine's build)
+//!            tensors of the outputs as answered, the engine's build, then where weights are quantised a space and how)
 //! ```
 //! Integers are little-endian. Anyone can compute these from what the caller sent and got.
 
 use ic_nn_types::{Receipt, Tensor};
 use sha2::{Digest, Sha256};
+
+use crate::variant::{self, Content};
 
 /// The engine's build: hash of its sources and of every dependency's version.
 pub(crate) const BUILD: &str = env!("IC_NN_BUILD");
@@ -36,13 +38,13 @@ pub(crate) fn tensors<'a>(all: impl ExactSizeIterator<Item = (&'a str, &'a Tenso
 }
 
 /// The receipt of an inference.
-pub(crate) fn receipt(model: &[u8; 32], inputs: [u8; 32], outputs: [u8; 32]) -> Receipt {
+pub(crate) fn receipt(model: Content, inputs: [u8; 32], outputs: [u8; 32]) -> Receipt {
     let mut receipt = Receipt {
         hash: vec![],
-        model: model.to_vec(),
+        model: model.sha256.to_vec(),
         inputs: inputs.to_vec(),
         outputs: outputs.to_vec(),
-        engine: BUILD.to_owned(),
+        engine: variant::engine(model.variant),
     };
     receipt.hash = sealed(&receipt).to_vec();
     receipt

@@ -1,7 +1,7 @@
 //! The graphs in the heap: a cache of the registry, by content.
 //!
-//! A graph is keyed by the sha256 of its file, so it can be stale but never wrong, and two versions of the same bytes
-//! share one. Graphs with an open handle are pinned; the others leave, least recently used first, when memory is short.
+//! A graph is keyed by the sha256 of its file and by what is made of it, so it can be stale but never wrong, and two versions
+//! of the same share one. Graphs with an open handle are pinned; the others leave, least recently used first, when memory is short.
 
 use std::collections::BTreeSet;
 
@@ -9,6 +9,7 @@ use ic_nn_engine::{Arranged, Graph};
 use ic_nn_types::RunFacts;
 
 use crate::facts::Facts;
+use crate::variant::Content;
 
 /// sha256 of a model file.
 pub(crate) type Hash = [u8; 32];
@@ -17,7 +18,7 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) struct Resident {
     pub(crate) graph: Graph,
     pub(crate) facts: Facts,
-    hash: Hash,
+    content: Content,
     pinned: bool,
 }
 
@@ -37,39 +38,39 @@ impl Residents {
     }
 
     /// The graph of that content, which becomes the most recently used.
-    pub(crate) fn get(&mut self, hash: &Hash) -> Option<&mut Resident> {
-        let at = self.0.iter().position(|r| r.hash == *hash)?;
+    pub(crate) fn get(&mut self, content: Content) -> Option<&mut Resident> {
+        let at = self.0.iter().position(|r| r.content == content)?;
         self.0[at..].rotate_left(1);
         self.0.last_mut()
     }
 
     /// Whether the graph of that content is here.
-    pub(crate) fn has(&self, hash: &Hash) -> bool {
-        self.0.iter().any(|r| r.hash == *hash)
+    pub(crate) fn has(&self, content: Content) -> bool {
+        self.0.iter().any(|r| r.content == content)
     }
 
     /// Takes a graph in, in the place of an older one of the same content.
-    pub(crate) fn insert(&mut self, hash: Hash, graph: Graph, facts: Facts) {
-        let pinned = self.0.iter().any(|r| r.hash == hash && r.pinned);
-        self.0.retain(|r| r.hash != hash);
-        self.0.push(Resident { graph, facts, hash, pinned });
+    pub(crate) fn insert(&mut self, content: Content, graph: Graph, facts: Facts) {
+        let pinned = self.0.iter().any(|r| r.content == content && r.pinned);
+        self.0.retain(|r| r.content != content);
+        self.0.push(Resident { graph, facts, content, pinned });
     }
 
-    /// Pins the graphs whose content is in `hashes` and no others.
-    pub(crate) fn pin(&mut self, hashes: &BTreeSet<Hash>) {
+    /// Pins the graphs whose content is among `open` and no others.
+    pub(crate) fn pin(&mut self, open: &BTreeSet<Content>) {
         for resident in &mut self.0 {
-            resident.pinned = hashes.contains(&resident.hash);
+            resident.pinned = open.contains(&resident.content);
         }
     }
 
     /// Drops the graph of that content unless it is pinned.
-    pub(crate) fn drop_unpinned(&mut self, hash: &Hash) {
-        self.0.retain(|r| r.pinned || r.hash != *hash);
+    pub(crate) fn drop_unpinned(&mut self, content: Content) {
+        self.0.retain(|r| r.pinned || r.content != content);
     }
 
     /// Drops the least recently used graph that is neither pinned nor `keep`; whether there was one.
-    pub(crate) fn evict(&mut self, keep: &Hash) -> bool {
-        match self.0.iter().position(|r| !r.pinned && r.hash != *keep) {
+    pub(crate) fn evict(&mut self, keep: Content) -> bool {
+        match self.0.iter().position(|r| !r.pinned && r.content != keep) {
             Some(at) => {
                 self.0.remove(at);
                 true

@@ -7,12 +7,14 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
 use crate::api::internal;
 use crate::tickets::Ticket;
+use crate::variant::Content;
 use crate::{cache, contained, models, receipts, runtime, state};
 
 /// What an inference is asked for.
 pub(crate) struct Asked {
     pub(crate) name: String,
     pub(crate) version: u64,
+    pub(crate) variant: u8,
     pub(crate) inputs: Inputs,
     pub(crate) limits: Limits,
 }
@@ -47,6 +49,8 @@ pub(crate) struct Answer {
     pub(crate) load_instructions: u64,
     /// Instructions of planning for shapes that were new to it.
     pub(crate) plan_instructions: u64,
+    /// Instructions of the inference by itself; 0 where the response cache had it.
+    pub(crate) run_instructions: u64,
     /// Instructions of the contained message that gave it, whose counters the caller's do not include; 0 where there was
     /// none.
     pub(crate) contained_instructions: u64,
@@ -71,6 +75,7 @@ impl From<Ran> for Answer {
             outputs: ran.outputs,
             inputs_hash: ran.inputs_hash,
             plan_instructions: ran.facts.plan_instructions,
+            run_instructions: ran.facts.run_instructions,
             cached: ran.cached,
             nodes: ran.nodes,
             ..Default::default()
@@ -86,7 +91,7 @@ pub(crate) async fn infer(
 ) -> Result<Answer, Error> {
     let mut inputs = Inputs::Named(inputs);
     let mut safe = false;
-    if state::residents(|r| r.has(&version.sha256)) {
+    if state::residents(|r| r.has(Content::of(version))) {
         let heap = state::limits();
         (inputs, safe) = models::resident(version, |r| {
             let Inputs::Named(named) = inputs else {
@@ -102,7 +107,13 @@ pub(crate) async fn infer(
     }
     // What the run is remembered by is written in the contained call, which could only trap for want of memory.
     contained::room(0).await?;
-    let ticket = Ticket::new(Asked { name: version.name.clone(), version: version.version, inputs, limits });
+    let ticket = Ticket::new(Asked {
+        name: version.name.clone(),
+        version: version.version,
+        variant: version.variant,
+        inputs,
+        limits,
+    });
     let reply = contained::call(internal::INFER, ticket.id()).await?;
     internal::done(&reply)?;
     ticket
@@ -124,7 +135,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
             receipts::tensors(names.zip(inputs.tensors()))
         });
         if let Some(hash) = inputs_hash.filter(|_| limits.cache_entries > 0)
-            && let Some(outputs) = cache::find(&version.sha256, &hash)
+            && let Some(outputs) = cache::find(Content::of(version), &hash)
         {
             let facts = RunFacts { shapes, plan_instructions: 0, run_instructions: 0, fixed: false };
             return Ok(Ran { outputs, inputs_hash, facts, cached: true, nodes: vec![] });
@@ -149,7 +160,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
         };
         let end = runtime::message_instructions();
         if let Some(hash) = inputs_hash {
-            cache::keep(&version.sha256, &hash, &outputs, limits.cache_entries);
+            cache::keep(Content::of(version), &hash, &outputs, limits.cache_entries);
         }
         let facts = RunFacts {
             shapes,

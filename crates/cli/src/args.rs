@@ -124,6 +124,7 @@ Examples:
   ic-nn run encoder.onnx --input input_ids=ids.npy attention_mask=mask.npy --save out/
   ic-nn run encoder.onnx --input tokens.npz --json
   ic-nn run model.onnx --input random:7 --shape 1x3x320x320
+  ic-nn run model.onnx --input random:7 --quantize int8
   ic-nn run models/digits.onnx --input models/digits/ --top 3 --upgrade";
 
 const UPLOAD_EXAMPLES: &str = "\
@@ -185,6 +186,14 @@ pub struct WasmArgs {
     pub wasm: Option<PathBuf>,
 }
 
+/// Whether weights are quantised.
+#[derive(Args, Clone, Debug, Default)]
+pub struct QuantizeArgs {
+    /// Quantise the weights of products when the model is loaded, and say what that does to the answers
+    #[arg(long, value_name = "TYPE", value_parser = ["int8"])]
+    pub quantize: Option<String>,
+}
+
 /// `run`.
 #[derive(Args, Debug)]
 #[allow(missing_docs)]
@@ -198,6 +207,8 @@ pub struct RunArgs {
     pub input: InputArgs,
     #[command(flatten)]
     pub answer: AnswerArgs,
+    #[command(flatten)]
+    pub quantize: QuantizeArgs,
     /// Upgrade the canister afterwards, ask again, and compare the answers byte for byte
     #[arg(long)]
     pub upgrade: bool,
@@ -233,6 +244,8 @@ pub struct ProfileArgs {
     /// Without inputs, random:0
     #[command(flatten)]
     pub input: InputArgs,
+    #[command(flatten)]
+    pub quantize: QuantizeArgs,
     /// Also say which nodes of the graph take the instructions
     #[arg(long)]
     pub nodes: bool,

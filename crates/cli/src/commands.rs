@@ -19,6 +19,7 @@ mod metadata;
 mod model_file;
 mod nodes;
 mod profile;
+mod quantize;
 mod receipt;
 mod registry;
 mod roles;

@@ -10,6 +10,7 @@
 mod bound;
 mod check;
 mod description;
+mod difference;
 mod element;
 pub mod encoding;
 mod error;
@@ -29,6 +30,7 @@ mod tensors;
 
 pub use check::{Checked, check, check_files};
 pub use description::{Description, Dimension, InputDescription};
+pub use difference::{Difference, difference};
 pub use element::tensor_types;
 pub use error::{InferError, InputError, ModelError};
 pub use graph::{Arranged, Graph, LoadCost, Planned, Trial};

@@ -199,6 +199,15 @@ pub(crate) fn to_engine_as(tensor: &Wire, dt: DatumType) -> Result<TValue, Infer
     Ok(value.into_tvalue())
 }
 
+/// The elements of a tensor as f64. Cost: two copies.
+pub(crate) fn numbers(tensor: &Wire) -> Result<Vec<f64>, InferError> {
+    let engine = |e: TractError| InferError::Engine(crate::error::one_line(&e));
+    let value = to_engine(tensor)?;
+    let cast = value.cast_to::<f64>().map_err(engine)?;
+    let plain = cast.try_as_plain_ram().map_err(engine)?;
+    Ok(plain.as_slice::<f64>().map_err(engine)?.to_vec())
+}
+
 /// An output in the wire's form, as bfloat16 where the graph says so. Cost: one copy.
 pub(crate) fn to_wire(name: &str, value: TValue, bfloat: bool) -> Result<Wire, InferError> {
     let fail = |reason: String| InferError::Engine(format!("output `{name}`: {reason}"));

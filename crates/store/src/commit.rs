@@ -196,6 +196,7 @@ impl<M: Memory> Store<M> {
             encoding: found.unwrap_or(record.encoding),
             retired: false,
             uploader: record.owner,
+            variant: 0,
         };
         self.versions.insert(&key, published.encode());
         self.write_provenance(&key, &provenance);

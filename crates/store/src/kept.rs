@@ -86,6 +86,7 @@ impl<M: Memory> Store<M> {
             encoding,
             retired: false,
             uploader: owner,
+            variant: 0,
         };
         self.facts.insert(&key, facts.to_vec());
         self.write_provenance(&key, &ProvenanceRecord { builders, ..Default::default() });

@@ -15,6 +15,8 @@
 //!   encoding          ↕ 1      1 openvino, 2 onnx, 3 tensorflow, 4 pytorch, 5 tensorflowlite, 6 ggml, 7 autodetect
 //!   retired           ↕ 1      0 or 1
 //!   uploader          ↕ short
+//!   layout = 2        as layout 1, then
+//!   variant           ↕ 1      what the canister makes of the file, other than 0: by its own numbers
 //!
 //! facts      key: as in versions
 //!   the canister's bytes, which carry their own layout
@@ -60,7 +62,7 @@ use crate::received::Received;
 /// Pages that an extent may end at: 2^36 of them are 4 PiB, far above any stable memory, and no sum of two overflows.
 const MAX_END_PAGE: u64 = 1 << 36;
 
-/// The layout of every record but [`GraphRecord`].
+/// The layout of every record but [`GraphRecord`] and [`VersionRecord`].
 const LAYOUT: u8 = 1;
 
 /// What a name remembers.
@@ -138,22 +140,28 @@ pub(crate) struct VersionRecord {
     /// Whether it was taken out of service.
     pub(crate) retired: bool,
     pub(crate) uploader: Principal,
+    /// What the canister makes of the file; 0 is the file as it is, and what layout 1 means.
+    pub(crate) variant: u8,
 }
 
 impl VersionRecord {
     pub(crate) const TABLE: &'static str = "versions";
+    const LAYOUT: u8 = 2;
 
     pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut w = RecordWriter::new(LAYOUT);
+        let mut w = RecordWriter::new(if self.variant == 0 { LAYOUT } else { Self::LAYOUT });
         w.u64(self.bytes).raw(&self.sha256);
         write_extent(&mut w, self.extent);
         w.u64(self.committed_at).u64(self.graph.unwrap_or(0));
         w.raw(&[encoding_byte(self.encoding), u8::from(self.retired)]).short(self.uploader.as_slice());
+        if self.variant != 0 {
+            w.raw(&[self.variant]);
+        }
         w.finish()
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut r = RecordReader::new(Self::TABLE, LAYOUT, bytes)?;
+        let (layout, mut r) = RecordReader::up_to(Self::TABLE, Self::LAYOUT, bytes)?;
         let bytes = r.u64()?;
         let sha256 = r.array()?;
         let extent = read_extent(&mut r, bytes)?;
@@ -165,8 +173,9 @@ impl VersionRecord {
             _ => return Err(r.field("retired")),
         };
         let uploader = r.principal("uploader")?;
+        let variant = if layout == Self::LAYOUT { r.u8()? } else { 0 };
         r.end()?;
-        Ok(VersionRecord { bytes, sha256, extent, committed_at, graph, encoding, retired, uploader })
+        Ok(VersionRecord { bytes, sha256, extent, committed_at, graph, encoding, retired, uploader, variant })
     }
 }
 

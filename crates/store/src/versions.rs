@@ -1,7 +1,7 @@
 //! Versions: what a reference leads to, and what is read of it.
 //!
-//! A version never changes after it is published, but for the graph handle that may be open on it and whether it is
-//! retired. Its number is never given again, even after deletion: the name's record keeps the next one.
+//! A version never changes after it is published, but for the graph handle that may be open on it, whether it is
+//! retired, and what is made of it ([`Version::variant`]). Its number is never given again, even after deletion: the name's record keeps the next one.
 
 use std::ops::Bound;
 
@@ -39,6 +39,8 @@ pub struct Version {
     pub encoding: GraphEncoding,
     /// Whether it was taken out of service by `retire`.
     pub retired: bool,
+    /// What the embedder makes of the file, by its own numbers; 0, as after the upload, is the file as it is.
+    pub variant: u8,
 }
 
 impl Version {
@@ -60,6 +62,20 @@ impl<M: Memory> Store<M> {
             }
         }
         Ok(None)
+    }
+
+    /// Says what is made of a version's file, with the facts that are then true of it.
+    pub fn set_variant(
+        &mut self,
+        name: &str,
+        version: u64,
+        variant: u8,
+        facts: &[u8],
+    ) -> Result<(), LookupError> {
+        let record = VersionRecord { variant, ..self.version(name, version)? };
+        self.set_facts(name, version, facts)?;
+        self.versions.insert(&version_key(name, version), record.encode());
+        Ok(())
     }
 
     /// The versions of a name that are served, oldest first. Costs one read of each of its versions' records.
@@ -194,6 +210,7 @@ pub(crate) fn describe(name: &str, version: u64, record: VersionRecord) -> Versi
         graph: record.graph,
         encoding: record.encoding,
         retired: record.retired,
+        variant: record.variant,
     }
 }
 

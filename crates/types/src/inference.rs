@@ -95,6 +95,34 @@ pub struct InferResponse {
     pub receipt: Option<Receipt>,
 }
 
+/// How far an output of quantised weights is from that of the file's own.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct OutputError {
+    /// The output's name.
+    pub name: String,
+    /// Cosine of the angle between both, all elements as one vector; 1 where both are zeros.
+    pub cosine: f64,
+    /// The largest difference of an element.
+    pub max_error: f64,
+    /// The largest magnitude of an element, of the file's own weights.
+    pub max_value: f64,
+}
+
+/// What quantising a model's weights does to its answers on some inputs, and to what they cost.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct QuantizationReport {
+    /// The version that ran.
+    pub version: u64,
+    /// How weights were quantised: the value of the property `quantize`, or that which it would have.
+    pub quantize: String,
+    /// Each output, in the graph's order.
+    pub outputs: Vec<OutputError>,
+    /// Instructions of the inference with quantised weights, loading and planning apart.
+    pub instructions: u64,
+    /// Instructions of it with the file's own.
+    pub unquantized_instructions: u64,
+}
+
 /// What a node of a graph took in one inference.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct NodeProfile {

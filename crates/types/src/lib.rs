@@ -24,7 +24,7 @@ pub use graph::{
 };
 pub use inference::{
     ComputeOptions, Context, GraphBuilder, InferParameters, InferRequest, InferResponse, LoadOptions,
-    NodeProfile, OutputPart, OutputRange, ProfileResponse,
+    NodeProfile, OutputError, OutputPart, OutputRange, ProfileResponse, QuantizationReport,
 };
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{

@@ -18,6 +18,7 @@ use crate::authority::{Reader, Uploader};
 use crate::facts::Facts;
 use crate::run::{self, Limits};
 use crate::tickets::Ticket;
+use crate::variant::Content;
 use crate::wire::Arg;
 use crate::{audit, contained, state};
 
@@ -138,7 +139,7 @@ pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
 /// Brings an open graph into the heap and warms it up.
 pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> {
     let _loading = Loading::begin(graph);
-    if !state::residents(|r| r.has(&version.sha256)) {
+    if !state::residents(|r| r.has(Content::of(version))) {
         let reply = contained::call(internal::LOAD, graph).await?;
         internal::done(&reply)?;
     }
@@ -214,7 +215,7 @@ pub(super) fn release(version: &Version) {
     if needed {
         return;
     }
-    state::residents(|r| r.drop_unpinned(&version.sha256));
+    state::residents(|r| r.drop_unpinned(Content::of(version)));
     if version.is_anonymous() {
         let _ = state::store(|s| s.discard(&version.name));
     }
@@ -224,7 +225,7 @@ pub(super) fn release(version: &Version) {
 pub(crate) fn refresh_pins() {
     let open: Vec<Version> =
         state::store(|s| s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok()).collect());
-    let hashes =
-        open.iter().filter(|v| !Properties::of(v).is_ok_and(|p| p.evictable)).map(|v| v.sha256).collect();
-    state::residents(|r| r.pin(&hashes));
+    let contents =
+        open.iter().filter(|v| !Properties::of(v).is_ok_and(|p| p.evictable)).map(Content::of).collect();
+    state::residents(|r| r.pin(&contents));
 }

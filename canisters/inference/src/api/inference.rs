@@ -15,6 +15,7 @@ use crate::authority::{Querier, Spender};
 use crate::facts::Facts;
 use crate::resident::Resident;
 use crate::run::{self, Answer, Inputs, Limits};
+use crate::variant::{self, Content};
 use crate::wire::{self, Arg};
 use crate::{models, receipts, runtime, state};
 
@@ -131,6 +132,7 @@ pub(super) async fn verify_receipt(request: Arg<VerifyRequest>) -> Result<Verdic
                     hex(&model)
                 ))
             })?;
+            let version = Version { variant: variant::of_engine(&receipt.engine), ..version };
             let limits = Limits { hash: true, ..Default::default() };
             let result = run::infer(&version, inputs, limits).await;
             account(&spender, &version, &result);
@@ -141,8 +143,9 @@ pub(super) async fn verify_receipt(request: Arg<VerifyRequest>) -> Result<Verdic
     differs("inputs", &receipt.inputs, &inputs_hash);
     let outputs_hash = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
     differs("outputs", &receipt.outputs, &outputs_hash);
-    if receipt.engine != receipts::BUILD {
-        mismatches.push(format!("engine: the receipt says {}, this is {}", receipt.engine, receipts::BUILD));
+    let engine = variant::engine(variant::of_engine(&receipt.engine));
+    if receipt.engine != engine {
+        mismatches.push(format!("engine: the receipt says {}, this is {engine}", receipt.engine));
     }
     Ok(Verdict { valid: mismatches.is_empty(), mismatches, recomputed })
 }
@@ -183,7 +186,7 @@ pub(super) fn account(spender: &Spender, version: &Version, result: &Result<Answ
 
 /// Refuses to load in a query what would leave no instructions for any inference, by what the upload measured.
 fn refuse_what_cannot_load(version: &Version) -> Result<(), Error> {
-    if state::residents(|r| r.has(&version.sha256)) {
+    if state::residents(|r| r.has(Content::of(version))) {
         return Ok(());
     }
     let facts = state::store(|s| s.facts(&version.name, version.version))?;
@@ -263,7 +266,7 @@ fn respond(
     wire::check_reply(&outputs, limit)?;
     let receipt = answer.inputs_hash.filter(|_| parameters.receipt == Some(true)).map(|inputs| {
         let outputs = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
-        receipts::receipt(&version.sha256, inputs, outputs)
+        receipts::receipt(Content::of(version), inputs, outputs)
     });
     Ok(InferResponse {
         outputs,

@@ -27,6 +27,7 @@ fn inspect_message() {
         | "set_caller_quota" => Admin::check().is_ok(),
         "infer"
         | "profile"
+        | "quantization_error"
         | "verify_receipt"
         | "init_execution_context"
         | "set_input"

@@ -2,13 +2,14 @@
 //! and any other caller is refused.
 
 use ic_cdk::update;
-use ic_nn_store::PAGE_BYTES;
+use ic_nn_store::{PAGE_BYTES, Version};
 use ic_nn_types::{Error, ErrorCode, GraphEncoding};
 
 use crate::authority::Itself;
 use crate::facts::Facts;
 use crate::run::{self, Answer, Asked};
 use crate::tickets;
+use crate::variant::Content;
 use crate::wire::{self, Arg};
 use crate::{memory, models, runtime, state};
 
@@ -16,6 +17,8 @@ use crate::{memory, models, runtime, state};
 pub(crate) const PROBE: &str = "ic_nn_internal_probe";
 /// Brings an open graph into the heap.
 pub(crate) const LOAD: &str = "ic_nn_internal_load";
+/// Loads and tries a version in another variant, and has it served so.
+pub(crate) const REMAKE: &str = "ic_nn_internal_remake";
 /// Runs the inference of a ticket.
 pub(crate) const INFER: &str = "ic_nn_internal_infer";
 /// Grows stable memory.
@@ -55,25 +58,51 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     let (files, sha256, encoding, given) = match question::<Candidate>(ticket)? {
         Candidate::Upload { upload, sha256, encoding } => {
             let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.bytes()))?;
-            models::admit(&sha256, bytes)?;
+            models::admit(Content::plain(sha256), bytes)?;
             let files =
                 state::store(|s| models::files(&s.upload_blob(upload)?, &s.upload_builders(upload)?))?;
             (files, sha256, encoding, vec![])
         }
         Candidate::Files { files, sha256, encoding } => {
-            models::admit(&sha256, files.iter().map(|f| f.len() as u64).sum())?;
+            models::admit(Content::plain(sha256), files.iter().map(|f| f.len() as u64).sum())?;
             (files.clone(), sha256, encoding, files)
         }
     };
-    let (mut graph, load_instructions) = models::decode(encoding, files)?;
+    let (mut graph, load_instructions) = models::decode(encoding, files, 0)?;
     let start = runtime::message_instructions();
     let trial = graph.trial(&state::limits());
     let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
     // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
     let encoded = facts.encode()?;
-    state::residents(|r| r.insert(sha256, graph, facts));
+    state::residents(|r| r.insert(Content::plain(sha256), graph, facts));
     let probed: Probed = (encoded, given);
     tickets::leave(ticket, probed);
+    Ok(())
+}
+
+/// A version, and the variant that it is to be served in.
+pub(crate) struct Remade {
+    pub(crate) name: String,
+    pub(crate) version: u64,
+    pub(crate) variant: u8,
+}
+
+#[update(hidden = true, name = "ic_nn_internal_remake", decode_with = "crate::wire::decode::<u64>")]
+fn remake(ticket: Arg<u64>) -> Result<(), Error> {
+    Itself::check()?;
+    let Remade { name, version, variant } = question::<Remade>(ticket?)?;
+    let version = Version { variant, ..state::store(|s| s.get(&name, version))? };
+    models::admit(Content::of(&version), version.bytes)?;
+    let files = state::store(|s| {
+        models::files(&s.blob(&name, version.version)?, &s.builders(&name, version.version)?)
+    })?;
+    let (mut graph, load_instructions) = models::decode(version.encoding, files, variant)?;
+    let start = runtime::message_instructions();
+    let trial = graph.trial(&state::limits());
+    let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
+    let encoded = facts.encode()?;
+    state::store(|s| s.set_variant(&name, version.version, variant, &encoded))?;
+    state::residents(|r| r.insert(Content::of(&version), graph, facts));
     Ok(())
 }
 
@@ -93,7 +122,7 @@ fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let ticket = ticket?;
     let asked = question::<Asked>(ticket)?;
-    let version = state::store(|s| s.get(&asked.name, asked.version))?;
+    let version = Version { variant: asked.variant, ..state::store(|s| s.get(&asked.name, asked.version))? };
     let answer = models::make_resident(&version).and_then(|load_instructions| {
         let ran = run::run(&version, asked.inputs, asked.limits)?;
         if !ran.cached {

@@ -1,6 +1,7 @@
 //! The endpoints, one file for each family. Each checks permission, does one thing and answers.
 
 mod access;
+mod accuracy;
 mod contexts;
 pub(crate) mod graphs;
 mod http;

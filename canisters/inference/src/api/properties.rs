@@ -4,11 +4,14 @@ use ic_cdk::{query, update};
 use ic_nn_store::Version;
 use ic_nn_types::{Error, Graph, Property};
 
+use super::internal::{self, Remade};
 use crate::audit;
 use crate::authority::{Reader, Uploader};
 use crate::facts::Facts;
+use crate::tickets::Ticket;
+use crate::variant::{self, Content};
 use crate::wire::Arg;
-use crate::{cache, state};
+use crate::{cache, contained, state};
 
 /// Most answers that a model's cache may keep.
 const MAX_CACHE: usize = 10_000;
@@ -16,7 +19,7 @@ const MAX_CACHE: usize = 10_000;
 const MAX_WARMUPS: usize = 16;
 
 /// What may be set: name and description.
-const SETTABLE: [(&str, &str); 4] = [
+const SETTABLE: [(&str, &str); 5] = [
     (
         "warmup",
         "input shapes to run on zeros when the graph is loaded, before it is ready, as `1x3x224x224` for each input, inputs separated by `,` and sets by `;`",
@@ -26,6 +29,11 @@ const SETTABLE: [(&str, &str); 4] = [
         "`true`, as where it is not set: the graph stays in the heap while a handle is open; `false`: it may leave when memory is short",
     ),
     ("max_instructions", "runs that are known to take more are refused"),
+    (
+        "quantize",
+        "`int8`: weights of products become numbers of 8 bits, which take a fraction of the instructions and a quarter of the \
+         heap; `none`, as where it is not set: they stay as in the file. Setting it loads and tries the model",
+    ),
     ("cache", "answers that are kept for equal inputs, 0 to 10000; not kept where it is not set"),
 ];
 
@@ -75,6 +83,9 @@ impl Properties {
                 let most = value.parse().ok().filter(|n: &u64| *n > 0);
                 self.max_instructions = Some(most.ok_or_else(|| expected("a number above 0"))?);
             }
+            "quantize" => {
+                variant::of_value(value).ok_or_else(|| expected("`int8` or `none`"))?;
+            }
             "cache" => {
                 let entries = value.parse().ok().filter(|n: &usize| *n <= MAX_CACHE);
                 self.cache = entries.ok_or_else(|| expected("a number from 0 to 10000"))?;
@@ -108,7 +119,7 @@ fn warmups(value: &str) -> Option<Vec<Vec<Vec<u32>>>> {
 pub(super) fn list_properties(graph: Arg<Graph>) -> Result<Vec<Property>, Error> {
     Reader::check()?;
     let version = version_of(graph?)?;
-    let set = state::store(|s| s.properties(&version.name, version.version))?;
+    let set = set(&version)?;
     let mut all: Vec<Property> = SETTABLE
         .iter()
         .map(|(name, description)| Property {
@@ -129,9 +140,16 @@ pub(super) fn list_properties(graph: Arg<Graph>) -> Result<Vec<Property>, Error>
     Ok(all)
 }
 
+/// What is set, `quantize` included, which stands in the version's record.
+fn set(version: &Version) -> Result<Vec<(String, String)>, Error> {
+    let mut set = state::store(|s| s.properties(&version.name, version.version))?;
+    set.extend(variant::value(version.variant).map(|value| ("quantize".to_owned(), value.to_owned())));
+    Ok(set)
+}
+
 /// What is told and cannot be set.
 fn told(version: &Version, facts: &Facts) -> Vec<(&'static str, String, &'static str)> {
-    let resident = state::residents(|r| r.has(&version.sha256));
+    let resident = state::residents(|r| r.has(Content::of(version)));
     let sha256: String = version.sha256.iter().map(|b| format!("{b:02x}")).collect();
     vec![
         ("model", format!("{}:{}", version.name, version.version), "name and version in the registry"),
@@ -147,7 +165,7 @@ pub(super) fn get_property(arguments: Arg<(Graph, String)>) -> Result<Option<Str
     let (graph, name) = arguments?;
     let version = version_of(graph)?;
     if SETTABLE.iter().any(|(settable, _)| *settable == name) {
-        let set = state::store(|s| s.properties(&version.name, version.version))?;
+        let set = set(&version)?;
         return Ok(set.into_iter().find(|(n, _)| *n == name).map(|(_, v)| v));
     }
     let facts = state::store(|s| s.facts(&version.name, version.version))?;
@@ -165,15 +183,32 @@ pub(super) async fn set_property(arguments: Arg<(Graph, String, Option<String>)>
         None if SETTABLE.iter().any(|(settable, _)| *settable == name) => {}
         None => Properties::default().take(&name, "")?,
     }
-    crate::contained::room(0).await?;
+    contained::room(0).await?;
     let subject = format!("{}:{} {name}", version.name, version.version);
+    if name == "quantize" {
+        let done = quantize(&version, value.as_deref().and_then(variant::of_value).unwrap_or(0)).await;
+        audit::of(uploader.caller(), "set_property", &subject, done)?;
+        super::graphs::refresh_pins();
+        state::residents(|r| r.drop_unpinned(Content::of(&version)));
+        return Ok(());
+    }
     let done = state::store(|s| s.set_property(&version.name, version.version, &name, value.as_deref()));
     audit::of(uploader.caller(), "set_property", &subject, done.map_err(Error::from))?;
     if name == "cache" {
-        cache::forget(&version.sha256);
+        cache::forget(Content::of(&version));
     }
     super::graphs::refresh_pins();
     Ok(())
+}
+
+/// Has a version loaded, tried and from then on served in another variant.
+async fn quantize(version: &Version, variant: u8) -> Result<(), Error> {
+    if version.variant == variant {
+        return Ok(());
+    }
+    let ticket = Ticket::new(Remade { name: version.name.clone(), version: version.version, variant });
+    let reply = contained::call(internal::REMAKE, ticket.id()).await?;
+    internal::done(&reply)
 }
 
 /// The version that an open handle is on.
@@ -204,6 +239,7 @@ mod tests {
             ("cache", "-1"),
             ("resident", "yes"),
             ("max_instructions", "0"),
+            ("quantize", "int9"),
             ("colour", ""),
         ] {
             assert!(p.take(name, value).is_err(), "{name} {value}");

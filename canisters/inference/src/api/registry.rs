@@ -9,6 +9,7 @@ use ic_nn_types::{
 use super::{contexts, graphs, internal};
 use crate::authority::{Admin, Reader, Uploader};
 use crate::facts::Facts;
+use crate::variant::Content;
 use crate::wire::Arg;
 use crate::{audit, cache, contained, state};
 
@@ -61,7 +62,7 @@ fn resident_handles() -> Vec<u64> {
     state::store(|s| {
         s.graphs()
             .flatten()
-            .filter(|g| s.get(&g.name, g.version).is_ok_and(|v| state::residents(|r| r.has(&v.sha256))))
+            .filter(|g| s.get(&g.name, g.version).is_ok_and(|v| state::residents(|r| r.has(Content::of(&v)))))
             .map(|g| g.graph)
             .collect()
     })
@@ -122,9 +123,9 @@ pub(super) async fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
     let deleted = audit::of(uploader.caller(), "delete", &model, deleted)?;
     contexts::sweep();
     graphs::refresh_pins();
-    for hash in files {
-        state::residents(|r| r.drop_unpinned(&hash));
-        cache::forget(&hash);
+    for content in files.into_iter().flat_map(Content::all) {
+        state::residents(|r| r.drop_unpinned(content));
+        cache::forget(content);
     }
     // Contexts on what is gone answer so already; here they stop counting as open, some in each message.
     for version in &deleted.versions {

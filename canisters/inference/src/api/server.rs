@@ -12,6 +12,7 @@ use super::inference::{QUERY_INSTRUCTIONS, UPDATE_INSTRUCTIONS};
 use super::{graphs, http};
 use crate::authority::Reader;
 use crate::facts::Facts;
+use crate::variant::Content;
 use crate::wire::{self, Arg};
 use crate::{receipts, runtime, state};
 
@@ -33,8 +34,9 @@ pub(super) fn is_ready() -> bool {
     let open: Vec<(u64, Version)> = state::store(|s| {
         s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok().map(|v| (g.graph, v))).collect()
     });
-    open.iter()
-        .all(|(graph, version)| !graphs::is_loading(*graph) && state::residents(|r| r.has(&version.sha256)))
+    open.iter().all(|(graph, version)| {
+        !graphs::is_loading(*graph) && state::residents(|r| r.has(Content::of(version)))
+    })
 }
 
 #[query(hidden = true)]
@@ -82,7 +84,7 @@ pub(super) fn model_ready(model: Arg<String>) -> bool {
     let Ok(Ok(version)) = model.map(|model| state::store(|s| s.resolve(&model))) else { return false };
     version
         .graph
-        .is_none_or(|graph| !graphs::is_loading(graph) && state::residents(|r| r.has(&version.sha256)))
+        .is_none_or(|graph| !graphs::is_loading(graph) && state::residents(|r| r.has(Content::of(&version))))
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<String>")]

@@ -69,7 +69,7 @@ fn later_all<A: Arguments, R: CandidType, F: Future<Output = R>>(
 }
 
 fn signatures() -> Vec<Signature> {
-    use super::{access, contexts, graphs, inference, properties, registry, server, uploads};
+    use super::{access, accuracy, contexts, graphs, inference, properties, registry, server, uploads};
     vec![
         later("upload_begin", uploads::upload_begin),
         sync("upload_chunk", uploads::upload_chunk),
@@ -103,6 +103,7 @@ fn signatures() -> Vec<Signature> {
         later("infer", inference::infer),
         sync("infer_query", inference::infer_query),
         later("profile", inference::profile),
+        later("quantization_error", accuracy::quantization_error),
         later("verify_receipt", inference::verify_receipt),
         bare("server_live", server::server_live),
         bare("server_ready", server::server_ready),

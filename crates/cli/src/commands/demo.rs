@@ -28,6 +28,7 @@ pub fn demo(args: &DemoArgs, progress: Progress) -> Result<(), Failure> {
             data: DataArgs::default(),
             input: InputArgs { inputs: vec![digits.to_string_lossy().into_owned()], ..InputArgs::default() },
             answer: AnswerArgs { top: Some(3), labels: Some(labels), ..AnswerArgs::default() },
+            quantize: Default::default(),
             upgrade: true,
             wasm: args.wasm.clone(),
         },

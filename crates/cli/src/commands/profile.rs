@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::args::{InputArgs, ProfileArgs};
 use crate::commands::ask::{By, ask};
 use crate::commands::model_file::{self, ModelFiles};
-use crate::commands::nodes;
+use crate::commands::{nodes, quantize};
 use crate::failure::Failure;
 use crate::format;
 use crate::input;
@@ -81,6 +81,7 @@ fn measure(
     let version = version?;
     steps.push(Step { what: "upload and commit", charge, query: false });
     let model = format!("{}:{}", version.name, version.version);
+    quantize::set(&client, &model, &args.quantize, progress)?;
     let description = client.describe(&model)?;
     let inputs = if args.input.inputs.is_empty() {
         InputArgs { inputs: vec!["random:0".to_owned()], ..args.input.clone() }

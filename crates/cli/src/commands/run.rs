@@ -3,6 +3,7 @@
 use crate::args::RunArgs;
 use crate::commands::ask::{By, ask};
 use crate::commands::model_file::{self, ModelFiles};
+use crate::commands::quantize;
 use crate::failure::Failure;
 use crate::input;
 use crate::output::{Answer, Presentation};
@@ -31,9 +32,13 @@ pub fn run(args: &RunArgs, progress: Progress) -> Result<(), Failure> {
             crate::format::instructions(charge.instructions)
         ));
     }
+    quantize::set(&client, &model, &args.quantize, progress)?;
     let answers =
         progress.briefly(&format!("asking {model}"), || ask(&target, &model, &cases, By::Update))?;
     presentation.show(&model, &answers)?;
+    if args.quantize.quantize.is_some() && !args.answer.json {
+        quantize::report(&client, &model, &cases, progress)?;
+    }
     if args.upgrade {
         let Target::Local(local) = &target else { return Ok(()) };
         progress.during("upgrading the canister", || local.upgrade(&wasm))?;

@@ -1,6 +1,6 @@
 //! Inference in one call, and receipts.
 
-use ic_nn_types::{InferRequest, InferResponse, ProfileResponse, Verdict, VerifyRequest};
+use ic_nn_types::{InferRequest, InferResponse, ProfileResponse, QuantizationReport, Verdict, VerifyRequest};
 
 use crate::{Client, ClientError, Transport};
 
@@ -18,6 +18,11 @@ impl<T: Transport> Client<T> {
     /// Infers as an update, and answers what each node took.
     pub fn profile(&self, request: &InferRequest) -> Result<ProfileResponse, ClientError> {
         self.update("profile", (request,))
+    }
+
+    /// Infers with the file's own weights and with quantised ones, and answers how far apart the outputs are.
+    pub fn quantization_error(&self, request: &InferRequest) -> Result<QuantizationReport, ClientError> {
+        self.update("quantization_error", (request,))
     }
 
     /// Holds a receipt to inputs and outputs, which without outputs are computed again.

@@ -22,6 +22,7 @@ fn version() -> VersionRecord {
         encoding: GraphEncoding::Onnx,
         retired: true,
         uploader: Principal::from_slice(&[7, 8]),
+        variant: 0,
     }
 }
 
@@ -85,6 +86,9 @@ fn golden_version() {
     ];
     assert_eq!(hex(&record.encode()), golden.concat());
     assert_eq!(VersionRecord::decode(&record.encode()), Ok(record));
+    let variant = VersionRecord { variant: 3, ..version() };
+    assert_eq!(hex(&variant.encode()), format!("02{}03", &golden.concat()[2..]));
+    assert_eq!(VersionRecord::decode(&variant.encode()), Ok(variant));
     let closed = VersionRecord { graph: None, retired: false, ..version() };
     assert_eq!(VersionRecord::decode(&closed.encode()), Ok(closed));
 }

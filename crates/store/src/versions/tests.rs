@@ -80,6 +80,19 @@ fn bytes_and_facts_are_the_versions_own() {
 }
 
 #[test]
+fn what_is_made_of_a_file_is_kept_with_its_facts() {
+    let mut store = store();
+    published(&mut store, "m", &[1]);
+    assert_eq!(store.get("m", 1).unwrap().variant, 0);
+    store.set_variant("m", 1, 2, b"other facts").unwrap();
+    let version = store.get("m", 1).unwrap();
+    assert_eq!((version.variant, store.facts("m", 1)), (2, Ok(b"other facts".to_vec())));
+    store.retire("m", 1).unwrap();
+    assert_eq!(store.get("m", 1).unwrap(), Version { retired: true, ..version });
+    assert!(store.set_variant("m", 2, 1, b"").is_err());
+}
+
+#[test]
 fn a_file_that_is_not_within_the_memory_is_told() {
     let mut store = store();
     let me = principal(1);
