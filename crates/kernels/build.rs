@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use ic_nn_codegen::{Kind, Packed, object, tiles};
+use ic_nn_codegen::{Kind, Packed, Price, object, tiles};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -24,7 +24,9 @@ fn main() {
                 (Kind::I8, Packed::Vector) => format!("twin::i8_vector::<{}, {}>", tile.rows, tile.vectors),
             }
         };
-        writeln!(table, "    Tile {{ function: {function} }},").expect("a string takes it");
+        let Price { fixed, block, step, residual, .. } = tile.emit().1;
+        let price = format!("Price {{ fixed: {fixed}, block: {block}, step: {step}, residual: {residual} }}");
+        writeln!(table, "    Tile {{ function: {function}, price: {price} }},").expect("a string takes it");
     }
     let mut source = String::new();
     if wasm {
@@ -43,5 +45,6 @@ fn main() {
 }
 
 const PARAMETERS: &str = "(splat: *const u8, splat_stride: usize, vector: *const u8, vector_stride: usize, out: *mut u8, \
-    out_stride: usize, steps: usize, bias: *const u8, residual: *const u8, clamp: u32, row_scale: *const u8, \
+    out_stride: usize, steps: usize, bias: *const u8, residual: *const u8, residual_stride: usize, clamp: u32, \
+    row_scale: *const u8, \
     column_scale: *const u8, low: f32, high: f32)";

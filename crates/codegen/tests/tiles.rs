@@ -7,7 +7,7 @@ use ic_nn_host::wasm::{COUNTER_EXPORT, TABLE_EXPORT, prepare};
 use wasmtime::{Engine, Linker, Memory, Module, Ref, Store, Val};
 
 /// What the caller pays beside the function: `call_indirect` 10, its index 1, an operand each 1.
-const CALL: u64 = 11 + 14;
+const CALL: u64 = 11 + 15;
 
 const SPLAT: usize = 0x0_0000;
 const VECTOR: usize = 0x1_0000;
@@ -89,6 +89,15 @@ fn floats(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|x| x.to_le_bytes()).collect()
 }
 
+/// `begin` and the products: by blocks of so many, then one by one.
+fn by_blocks(begin: f32, products: impl Iterator<Item = f32>, block: usize) -> f32 {
+    let products: Vec<f32> = products.collect();
+    let blocks = products.chunks_exact(block);
+    let rest = blocks.remainder();
+    let blocks = blocks.map(|block| block[1..].iter().fold(block[0], |sum, product| sum + product));
+    blocks.chain(rest.iter().copied()).fold(begin, |sum, next| sum + next)
+}
+
 fn priced(price: Price, unroll: u64, steps: u64, clamp: bool, residual: bool) -> u64 {
     price.fixed
         + steps / unroll * price.block
@@ -124,7 +133,8 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
             let mut many = |n: usize| (0..n).map(|_| next()).collect::<Vec<f32>>();
             let out_stride = columns + 3;
             let bias = many(if tile.packed == Packed::Splat { rows } else { columns });
-            let (added, row_scale, column_scale) = (many(rows * out_stride), many(rows), many(columns));
+            let added_stride = columns + 5;
+            let (added, row_scale, column_scale) = (many(rows * added_stride), many(rows), many(columns));
             for (at, bytes) in [
                 (SPLAT, o.splat_bytes.clone()),
                 (VECTOR, o.vector_bytes.clone()),
@@ -148,6 +158,7 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                 int(steps),
                 int(BIAS),
                 int(if residual { RESIDUAL } else { 0 }),
+                int(4 * added_stride),
                 int(usize::from(clamp)),
                 int(ROW_SCALE),
                 int(COLUMN_SCALE),
@@ -173,7 +184,7 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                     let begin = bias[if tile.packed == Packed::Splat { row } else { column }];
                     let products = o.splat[row].iter().zip(&o.vector).map(|(a, b)| (*a, b[column]));
                     let mut expected = match tile.kind {
-                        Kind::F32 => products.fold(begin, |sum, (a, b)| sum + a * b),
+                        Kind::F32 => by_blocks(begin, products.map(|(a, b)| a * b), tile.unroll() as usize),
                         Kind::I8 => {
                             let sum: i32 = products.map(|(a, b)| a as i32 * b as i32).sum();
                             let real = sum as f32 * row_scale[row];
@@ -186,7 +197,7 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                         }
                     };
                     if residual {
-                        expected += added[row * out_stride + column];
+                        expected += added[row * added_stride + column];
                     }
                     if clamp {
                         expected = expected.clamp(-0.75, 0.5);

@@ -5,7 +5,7 @@
 //! and the memory it touches is the same all the time.
 
 use crate::lanes::F32x4;
-use crate::panels::{Panels, Precision};
+use crate::panels::{Packing, Panels};
 use crate::product::{After, Matrix};
 use crate::window::Window;
 
@@ -29,7 +29,7 @@ impl Conv {
     /// # Panics
     /// Where the kernel is shorter than that.
     pub fn new(
-        precision: Precision,
+        packing: &mut Packing,
         window: Window,
         channels: usize,
         outputs: usize,
@@ -38,11 +38,12 @@ impl Conv {
         bias: &[f32],
     ) -> Conv {
         let (k, m) = (channels * window.places(), outputs / groups);
+        let others = if window.is_pointwise() { window.pixels() } else { width(&window) };
         let groups = (0..groups)
             .map(|group| {
                 let kernel = &kernel[group * m * k..(group + 1) * m * k];
                 let bias = if bias.is_empty() { bias } else { &bias[group * m..(group + 1) * m] };
-                Panels::rows_of(precision, [m, k], kernel, [k, 1]).with_bias(bias)
+                Panels::rows_of(packing, others, [m, k], kernel, [k, 1]).with_bias(bias)
             })
             .collect();
         Conv { window, channels, groups }
@@ -69,18 +70,14 @@ impl Conv {
 
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
-        let gathered = if self.window.is_pointwise() {
-            0
-        } else {
-            4 * self.channels * self.window.places() * self.width()
-        };
-        let others = if self.window.is_pointwise() { self.window.pixels() } else { self.width() };
-        gathered + self.groups.first().map_or(0, |weights| weights.scratch(others))
+        let others = if self.window.is_pointwise() { self.window.pixels() } else { width(&self.window) };
+        4 * self.gathered() + self.groups.first().map_or(0, |weights| weights.scratch(others))
     }
 
-    /// Output pixels at a time.
-    fn width(&self) -> usize {
-        self.window.pixels().min(PIXELS)
+    /// Numbers that are gathered at a time.
+    fn gathered(&self) -> usize {
+        let numbers = self.channels * self.window.places() * width(&self.window);
+        if self.window.is_pointwise() { 0 } else { numbers }
     }
 
     /// Convolves one image.
@@ -89,7 +86,7 @@ impl Conv {
     /// Where slices are shorter than the image and its outputs.
     pub fn run(&self, image: &[f32], out: &mut [f32], after: After<'_>) {
         let (area, pixels) = (self.window.area(), self.window.pixels());
-        let mut gathered = vec![0.0; self.scratch() / 4];
+        let mut gathered = vec![0.0; self.gathered()];
         let mut first = 0;
         for (group, weights) in self.groups.iter().enumerate() {
             let image = &image[group * self.channels * area..(group + 1) * self.channels * area];
@@ -115,7 +112,7 @@ impl Conv {
         out: &mut [f32],
         after: After<'_>,
     ) {
-        let (pixels, width) = (self.window.pixels(), self.width());
+        let (pixels, width) = (self.window.pixels(), width(&self.window));
         let mut at = 0;
         while at < pixels {
             // The last ones are as many as the others, some of them again: they come out the same.
@@ -160,6 +157,11 @@ impl Conv {
             }
         }
     }
+}
+
+/// Output pixels at a time.
+fn width(window: &Window) -> usize {
+    window.pixels().min(PIXELS)
 }
 
 /// Zeros, without a bulk operation, which costs more than these few.

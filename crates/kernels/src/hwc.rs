@@ -5,7 +5,7 @@
 
 use crate::conv::{spread, zeros};
 use crate::lanes::F32x4;
-use crate::panels::{Panels, Precision};
+use crate::panels::{Packing, Panels};
 use crate::product::{After, Matrix};
 use crate::window::Window;
 
@@ -26,7 +26,7 @@ impl HwcConv {
     /// # Panics
     /// Where the kernel is shorter than that.
     pub fn new(
-        precision: Precision,
+        packing: &mut Packing,
         window: Window,
         channels: usize,
         outputs: usize,
@@ -35,9 +35,10 @@ impl HwcConv {
     ) -> HwcConv {
         let places = window.places();
         let weights = if places == 1 {
-            Panels::columns_of(precision, [channels, outputs], kernel, [1, channels]).with_bias(bias)
+            Panels::columns_of(packing, window.pixels(), [channels, outputs], kernel, [1, channels])
+                .with_bias(bias)
         } else {
-            Panels::columns(precision, channels * places, outputs, bias, |step, output| {
+            Panels::columns(packing.precision, channels * places, outputs, bias, |step, output| {
                 kernel[(output * channels + step % channels) * places + step / channels]
             })
         };

@@ -1,7 +1,8 @@
-//! A packed operand, in f32 or in int8.
+//! A packed operand, in f32 or in int8, whole or in Strassen's quarters: whichever is cheaper.
 
-use crate::product::{After, Matrix, Weights};
+use crate::product::{After, By, Matrix, Weights, price};
 use crate::quantised::{Int8Weights, LONGEST};
+use crate::strassen::Strassen;
 
 /// What the numbers of a packed operand are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -13,11 +14,29 @@ pub enum Precision {
     Int8,
 }
 
+/// How constants are packed.
+#[derive(Clone, Copy, Debug)]
+pub struct Packing {
+    /// What their numbers become.
+    pub precision: Precision,
+    /// Bytes that they may take beyond what they are, where that makes products cheaper; what is taken is taken from it.
+    pub spare: usize,
+}
+
+impl Packing {
+    /// f32, in no more bytes than they are.
+    pub fn plain() -> Packing {
+        Packing { precision: Precision::F32, spare: 0 }
+    }
+}
+
 /// A packed operand with its bias.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Panels {
     /// f32.
     F32(Weights),
+    /// f32, for large products.
+    Strassen(Strassen),
     /// int8.
     Int8(Int8Weights),
 }
@@ -51,41 +70,49 @@ impl Panels {
         }
     }
 
-    /// [`Panels::rows`] of numbers that lie `along_m` and `along_k` apart, without a bias.
+    /// [`Panels::rows`] of numbers that lie `along_m` and `along_k` apart, without a bias. They are for products with
+    /// `others` columns, and may take three quarters more memory where that makes these cheaper.
     ///
     /// # Panics
     /// Where the slice is shorter.
     pub fn rows_of(
-        precision: Precision,
+        packing: &mut Packing,
+        others: usize,
         [m, k]: [usize; 2],
         w: &[f32],
         [along_m, along_k]: [usize; 2],
     ) -> Panels {
-        match precision {
+        match packing.precision {
             Precision::Int8 if k <= LONGEST => {
                 Panels::Int8(Int8Weights::rows(m, k, &[], |row, step| w[row * along_m + step * along_k]))
             }
-            _ => Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k])),
+            Precision::F32 => split(By::Rows, others, packing, [m, k], w, [along_m, along_k])
+                .unwrap_or_else(|| Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k]))),
+            Precision::Int8 => Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k])),
         }
     }
 
-    /// [`Panels::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias.
+    /// [`Panels::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias, for products with
+    /// `others` rows, as in [`Panels::rows_of`].
     ///
     /// # Panics
     /// Where the slice is shorter.
     pub fn columns_of(
-        precision: Precision,
+        packing: &mut Packing,
+        others: usize,
         [k, n]: [usize; 2],
         w: &[f32],
         [along_k, along_n]: [usize; 2],
     ) -> Panels {
-        match precision {
+        match packing.precision {
             Precision::Int8 if k <= LONGEST => {
                 Panels::Int8(Int8Weights::columns(k, n, &[], |step, column| {
                     w[step * along_k + column * along_n]
                 }))
             }
-            _ => Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n])),
+            Precision::F32 => split(By::Columns, others, packing, [n, k], w, [along_n, along_k])
+                .unwrap_or_else(|| Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n]))),
+            Precision::Int8 => Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n])),
         }
     }
 
@@ -98,6 +125,7 @@ impl Panels {
         match self {
             _ if bias.is_empty() => self,
             Panels::F32(weights) => Panels::F32(weights.with_bias(bias)),
+            Panels::Strassen(weights) => Panels::Strassen(weights.with_bias(bias)),
             Panels::Int8(weights) => Panels::Int8(weights.with_bias(bias)),
         }
     }
@@ -106,6 +134,7 @@ impl Panels {
     pub fn bias(&self) -> &[f32] {
         match self {
             Panels::F32(weights) => weights.bias(),
+            Panels::Strassen(weights) => weights.bias(),
             Panels::Int8(weights) => weights.bias(),
         }
     }
@@ -114,6 +143,7 @@ impl Panels {
     pub fn k(&self) -> usize {
         match self {
             Panels::F32(weights) => weights.k(),
+            Panels::Strassen(weights) => weights.k(),
             Panels::Int8(weights) => weights.k(),
         }
     }
@@ -122,6 +152,7 @@ impl Panels {
     pub fn outputs(&self) -> usize {
         match self {
             Panels::F32(weights) => weights.outputs(),
+            Panels::Strassen(weights) => weights.outputs(),
             Panels::Int8(weights) => weights.outputs(),
         }
     }
@@ -130,6 +161,7 @@ impl Panels {
     pub fn scratch(&self, others: usize) -> usize {
         match self {
             Panels::F32(_) => 0,
+            Panels::Strassen(weights) => weights.scratch(others),
             Panels::Int8(weights) => weights.scratch(others),
         }
     }
@@ -141,6 +173,7 @@ impl Panels {
     pub fn times(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
         match self {
             Panels::F32(weights) => weights.times(x, from, out, to, after),
+            Panels::Strassen(weights) => weights.run(x, from, out, to, after),
             Panels::Int8(weights) => weights.times(x, from, out, to, after),
         }
     }
@@ -152,7 +185,35 @@ impl Panels {
     pub fn under(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
         match self {
             Panels::F32(weights) => weights.under(x, from, out, to, after),
+            Panels::Strassen(weights) => weights.run(x, from, out, to, after),
             Panels::Int8(weights) => weights.under(x, from, out, to, after),
         }
     }
+}
+
+/// In quarters, where that is cheaper and there are bytes to spare.
+fn split(
+    by: By,
+    others: usize,
+    packing: &mut Packing,
+    [m, k]: [usize; 2],
+    w: &[f32],
+    apart: [usize; 2],
+) -> Option<Panels> {
+    let left =
+        packing.spare.checked_sub(Strassen::more(m, k)).filter(|_| Strassen::pays(by, m, k, others))?;
+    let weights = Strassen::new(by, [m, k], w, apart)?;
+    packing.spare = left;
+    Some(Panels::Strassen(weights))
+}
+
+/// Whether planes of `pixels`, `k` of them, are better turned, so that a product of `outputs` takes them as rows: where they have
+/// few pixels, whose columns do not fill tiles.
+pub fn pays_to_turn(outputs: usize, k: usize, pixels: usize) -> bool {
+    let best = |by| {
+        let seven = if Strassen::pays(by, outputs, k, pixels) { 7 } else { 8 };
+        price(by, outputs, k, pixels) * seven / 8
+    };
+    // Turned there and back.
+    best(By::Columns) + (5 * pixels * (outputs + k)) as u64 <= best(By::Rows)
 }

@@ -3,9 +3,9 @@
 //! [`Weights`] are packed on one side: [`Weights::rows`] for outputs that lie row by row of the weights, as a convolution's
 //! channels do (`out[m][n] = Σ w[m][k] · x[k][n]`, [`Weights::times`]); [`Weights::columns`] for outputs that lie token by
 //! token (`out[m][n] = Σ x[m][k] · w[k][n]`, [`Weights::under`]). The other operand is read where it lies, and every sum runs in
-//! the order of `k`.
+//! the order of `k`, by sixteens. What a product is charged is known beforehand ([`price`]).
 
-use crate::tile::{Call, Family, family, largest, place};
+use crate::tile::{Call, Family, Tile, family, largest, place};
 use crate::turn::lay;
 
 /// What follows the sums, in this order.
@@ -71,6 +71,31 @@ pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clon
         at += cut;
         Some((at - cut, cut))
     })
+}
+
+/// Beside what a tile is charged: what its call is made up of.
+const CALL: u64 = 60;
+
+/// About what a product of weights packed so is charged, over `others` rows or columns of the other operand: exact but
+/// for the calls' operands.
+pub(crate) fn price(by: By, outputs: usize, k: usize, others: usize) -> u64 {
+    covered(by, outputs, others).map(|(tile, count)| count * (tile.price.of(k) + CALL)).sum()
+}
+
+/// About what it is charged more where something is added.
+pub(crate) fn price_of_residual(by: By, outputs: usize, others: usize) -> u64 {
+    covered(by, outputs, others).map(|(tile, count)| count * u64::from(tile.price.residual)).sum()
+}
+
+/// The tiles that cover the outputs, and how many of each.
+fn covered(by: By, outputs: usize, others: usize) -> impl Iterator<Item = (&'static Tile, u64)> {
+    let (tiles, rows, columns) = match by {
+        By::Rows => (family(Family::F32Splat), outputs, others),
+        By::Columns => (family(Family::F32Vector), others, outputs),
+    };
+    let counts = |length: usize| [8, 4, 2, 1].map(|cut| if cut == 8 { length / 8 } else { length / cut % 2 });
+    let (down, across) = (counts(rows), counts(columns.div_ceil(4)));
+    (0..16).map(move |at| (&tiles[at], (down[at / 4] * across[at % 4]) as u64))
 }
 
 impl Weights {
@@ -166,20 +191,33 @@ impl Weights {
     /// # Panics
     /// Where slices are shorter than their matrices, lengths disagree, or the weights are packed for the other side.
     pub fn times(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        self.times_and(x, from, out, to, after, to.stride);
+    }
+
+    /// [`Weights::times`] with a residual whose rows are so far apart.
+    pub(crate) fn times_and(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        apart: usize,
+    ) {
         assert!(self.by == By::Rows, "weights packed by columns");
         assert!(from.rows == self.k && to.rows == self.outputs && from.columns == to.columns, "lengths");
-        self.check(x, from, out, to, after);
+        self.check(x, from, out, to, after, apart);
         let n = to.columns;
         if n < 4 {
-            return self.times_narrow(x, from, out, to, after);
+            return self.times_narrow(x, from, out, to, after, apart);
         }
         let vectors = n / 4;
         for (first, count) in cuts(vectors) {
-            self.times_columns(x, from, 4 * first, count, out, to, after);
+            self.times_columns(x, from, 4 * first, count, out, to, after, apart);
         }
         if !n.is_multiple_of(4) {
             // The last vector overlaps the one before: its outputs come out the same.
-            self.times_columns(x, from, n - 4, 1, out, to, after);
+            self.times_columns(x, from, n - 4, 1, out, to, after, apart);
         }
     }
 
@@ -194,11 +232,13 @@ impl Weights {
         out: &mut [f32],
         to: Matrix,
         after: After<'_>,
+        apart: usize,
     ) {
         let tiles = family(Family::F32Splat);
         for (row, rows) in cuts(self.outputs) {
             let tile = &tiles[4 * place(rows) + place(vectors)];
             let place = row * to.stride + column;
+            let added = row * apart + column;
             let call = Call {
                 splat: self.packed[row * self.k..].as_ptr().cast(),
                 splat_stride: 0,
@@ -208,7 +248,8 @@ impl Weights {
                 out_stride: 4 * to.stride,
                 steps: self.k,
                 bias: self.bias[row..].as_ptr().cast(),
-                residual: after.residual.map_or(std::ptr::null(), |r| r[place..].as_ptr().cast()),
+                residual: after.residual.map_or(std::ptr::null(), |r| r[added..].as_ptr().cast()),
+                residual_stride: 4 * apart,
                 bounds: after.bounds,
                 row_scale: std::ptr::null(),
                 column_scale: std::ptr::null(),
@@ -219,7 +260,15 @@ impl Weights {
     }
 
     /// Fewer columns than a vector has lanes: by way of a copy with four.
-    fn times_narrow(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+    fn times_narrow(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        apart: usize,
+    ) {
         let n = to.columns;
         let widened = |source: &[f32], lies: Matrix| {
             let mut wide = vec![0.0; 4 * lies.rows];
@@ -229,7 +278,7 @@ impl Weights {
             wide
         };
         let x = widened(x, from);
-        let residual = after.residual.map(|r| widened(r, to));
+        let residual = after.residual.map(|r| widened(r, Matrix { stride: apart, ..to }));
         let mut wide = vec![0.0; 4 * to.rows];
         let after = After { residual: residual.as_deref(), ..after };
         self.times_columns(
@@ -240,6 +289,7 @@ impl Weights {
             &mut wide,
             Matrix::dense(to.rows, 4),
             after,
+            4,
         );
         for (row, wide) in wide.chunks_exact(4).enumerate() {
             out[row * to.stride..row * to.stride + n].copy_from_slice(&wide[..n]);
@@ -252,15 +302,28 @@ impl Weights {
     /// # Panics
     /// As [`Weights::times`].
     pub fn under(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        self.under_and(x, from, out, to, after, to.stride);
+    }
+
+    /// [`Weights::under`] with a residual whose rows are so far apart.
+    pub(crate) fn under_and(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        apart: usize,
+    ) {
         assert!(self.by == By::Columns, "weights packed by rows");
         assert!(from.columns == self.k && to.columns == self.outputs && from.rows == to.rows, "lengths");
-        self.check(x, from, out, to, after);
+        self.check(x, from, out, to, after, apart);
         let whole = self.outputs / 4;
         for (first, count) in cuts(self.outputs.div_ceil(4)) {
             if first + count <= whole {
-                self.under_columns(x, from, first, count, out, to.stride, after);
+                self.under_columns(x, from, first, count, out, to.stride, after, apart);
             } else {
-                self.under_ragged(x, from, first, count, out, to, after);
+                self.under_ragged(x, from, first, count, out, to, after, apart);
             }
         }
     }
@@ -276,19 +339,20 @@ impl Weights {
         out: &mut [f32],
         to: Matrix,
         after: After<'_>,
+        apart: usize,
     ) {
         let (width, columns) = (4 * vectors, 4 * first..self.outputs);
         let mut wide = vec![0.0; width * to.rows];
         let residual = after.residual.map(|residual| {
             let mut wide = vec![0.0; width * to.rows];
             for (row, wide) in wide.chunks_exact_mut(width).enumerate() {
-                let from = row * to.stride;
+                let from = row * apart;
                 wide[..columns.len()].copy_from_slice(&residual[from + columns.start..from + columns.end]);
             }
             wide
         });
         let after = After { residual: residual.as_deref(), ..after };
-        self.under_panel(x, from, first, vectors, &mut wide, width, after);
+        self.under_panel(x, from, first, vectors, &mut wide, width, after, width);
         for (row, wide) in wide.chunks_exact(width).enumerate() {
             let to = row * to.stride;
             out[to + columns.start..to + columns.end].copy_from_slice(&wide[..columns.len()]);
@@ -306,10 +370,11 @@ impl Weights {
         out: &mut [f32],
         stride: usize,
         after: After<'_>,
+        apart: usize,
     ) {
         let place = (4 * first).min(out.len());
-        let after = After { residual: after.residual.map(|r| &r[place..]), ..after };
-        self.under_panel(x, from, first, vectors, &mut out[place..], stride, after);
+        let after = After { residual: after.residual.map(|r| &r[(4 * first).min(r.len())..]), ..after };
+        self.under_panel(x, from, first, vectors, &mut out[place..], stride, after, apart);
     }
 
     /// A panel, `out` and the residual beginning at its first column.
@@ -323,6 +388,7 @@ impl Weights {
         out: &mut [f32],
         stride: usize,
         after: After<'_>,
+        apart: usize,
     ) {
         let tiles = family(Family::F32Vector);
         for (row, rows) in cuts(from.rows) {
@@ -337,7 +403,8 @@ impl Weights {
                 out_stride: 4 * stride,
                 steps: self.k,
                 bias: self.bias[4 * first..].as_ptr().cast(),
-                residual: after.residual.map_or(std::ptr::null(), |r| r[place..].as_ptr().cast()),
+                residual: after.residual.map_or(std::ptr::null(), |r| r[row * apart..].as_ptr().cast()),
+                residual_stride: 4 * apart,
                 bounds: after.bounds,
                 row_scale: std::ptr::null(),
                 column_scale: std::ptr::null(),
@@ -348,11 +415,13 @@ impl Weights {
         }
     }
 
-    fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>) {
+    fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>, apart: usize) {
         assert!(from.stride >= from.columns && to.stride >= to.columns, "rows overlap");
         assert!(x.len() >= from.span() && out.len() >= to.span(), "a slice is shorter than its matrix");
         assert!(
-            after.residual.is_none_or(|r| r.len() >= to.span()),
+            after
+                .residual
+                .is_none_or(|r| apart >= to.columns && r.len() >= Matrix { stride: apart, ..to }.span()),
             "the residual is shorter than the outputs"
         );
     }

@@ -1,4 +1,4 @@
-//! Numbers for tests: seeded, between -1 and 1.
+//! Numbers for tests: seeded, between -1 and 1; and how products are added.
 
 /// A source of numbers.
 pub(crate) fn numbers(seed: u64) -> impl FnMut() -> f32 {
@@ -14,4 +14,18 @@ pub(crate) fn numbers(seed: u64) -> impl FnMut() -> f32 {
 /// So many of them.
 pub(crate) fn many(n: usize, next: &mut impl FnMut() -> f32) -> Vec<f32> {
     (0..n).map(|_| next()).collect()
+}
+
+/// `begin` and the products, in the order in which the tiles add them.
+pub(crate) fn summed(begin: f32, products: impl IntoIterator<Item = f32>) -> f32 {
+    let products: Vec<f32> = products.into_iter().collect();
+    let blocks = products.chunks_exact(crate::tile::BLOCK);
+    let rest = blocks.remainder();
+    let blocks = blocks.map(|block| block[1..].iter().fold(block[0], |sum, product| sum + product));
+    blocks.chain(rest.iter().copied()).fold(begin, |sum, next| sum + next)
+}
+
+/// `begin` and the products, one after the other.
+pub(crate) fn in_order(begin: f32, products: impl IntoIterator<Item = f32>) -> f32 {
+    products.into_iter().fold(begin, |sum, product| sum + product)
 }

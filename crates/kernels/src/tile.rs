@@ -16,9 +16,35 @@ pub(crate) enum Family {
     I8Vector,
 }
 
+/// Steps of `k` whose products have a sum of their own.
+pub(crate) const BLOCK: usize = 16;
+
 /// A tile. What it is follows from its place in the table ([`family`]).
 pub(crate) struct Tile {
     function: Function,
+    /// What a call is charged, as its generator says.
+    pub(crate) price: Price,
+}
+
+/// What a call of a tile is charged, the `call` included.
+#[derive(Clone, Copy)]
+pub(crate) struct Price {
+    /// Whatever the operands.
+    fixed: u32,
+    /// Each [`BLOCK`] steps of `k`.
+    block: u32,
+    /// Each step that is left.
+    step: u32,
+    /// Where something is added.
+    pub(crate) residual: u32,
+}
+
+impl Price {
+    /// Of so many steps, with nothing added.
+    pub(crate) fn of(&self, steps: usize) -> u64 {
+        let (blocks, rest) = ((steps / BLOCK) as u64, (steps % BLOCK) as u64);
+        u64::from(self.fixed) + blocks * u64::from(self.block) + rest * u64::from(self.step)
+    }
 }
 
 type Function = unsafe extern "C" fn(
@@ -31,6 +57,7 @@ type Function = unsafe extern "C" fn(
     steps: usize,
     bias: *const u8,
     residual: *const u8,
+    residual_stride: usize,
     clamp: u32,
     row_scale: *const u8,
     column_scale: *const u8,
@@ -54,8 +81,9 @@ pub(crate) struct Call {
     pub(crate) steps: usize,
     /// What sums begin at: one a row of a packed splat side, one a column of a packed vector side.
     pub(crate) bias: *const u8,
-    /// What is added, lying as the outputs do; null for nothing.
+    /// What is added, null for nothing, and bytes from row to row.
     pub(crate) residual: *const u8,
+    pub(crate) residual_stride: usize,
     /// Bounds of the outputs.
     pub(crate) bounds: Option<(f32, f32)>,
     /// Factors of whole sums, one a row and, where the vector side is packed, one a column.
@@ -68,7 +96,7 @@ impl Tile {
     ///
     /// # Safety
     /// For every step the packed side holds `rows` numbers, or `4 * vectors` columns; the other side as many at its stride.
-    /// `out`, and `residual` where it is not null, hold `rows` rows of `4 * vectors` f32 at `out_stride`; `bias` and the
+    /// `out`, and `residual` where it is not null, hold `rows` rows of `4 * vectors` f32 at their strides; `bias` and the
     /// scales of the family what [`Call`] says. A number is f32; or a pair along `k`, int8 on the packed side and int16 on the other.
     pub(crate) unsafe fn call(&self, call: &Call) {
         let (low, high) = call.bounds.unwrap_or((0.0, 0.0));
@@ -84,6 +112,7 @@ impl Tile {
                 call.steps,
                 call.bias,
                 call.residual,
+                call.residual_stride,
                 u32::from(call.bounds.is_some()),
                 call.row_scale,
                 call.column_scale,

@@ -27,9 +27,24 @@ pub(crate) unsafe fn turn_to(from: &[f32], rows: usize, columns: usize, stride: 
     }
     assert!(rows == 1 || stride >= columns, "rows overlap");
     assert!(from.len() >= (rows - 1) * stride + columns, "the matrix is shorter");
-    let (whole_rows, whole_columns) = (rows / 4 * 4, columns / 4 * 4);
-    for row in (0..whole_rows).step_by(4) {
-        for column in (0..whole_columns).step_by(4) {
+    if rows < 4 || columns < 4 {
+        for row in 0..rows {
+            for column in 0..columns {
+                // SAFETY: the place is in the turned matrix.
+                unsafe { to.add(column * rows + row).write(from[row * stride + column]) };
+            }
+        }
+        return;
+    }
+    // The last four overlap those before, which come out again.
+    let mut next_row = 0;
+    while next_row < rows {
+        let row = next_row.min(rows - 4);
+        next_row += 4;
+        let mut next_column = 0;
+        while next_column < columns {
+            let column = next_column.min(columns - 4);
+            next_column += 4;
             // SAFETY: four rows from `row` on and four columns from `column` on are in both matrices (asserted, and the
             // caller's).
             unsafe {
@@ -40,13 +55,6 @@ pub(crate) unsafe fn turn_to(from: &[f32], rows: usize, columns: usize, stride: 
                     turned.store(place.add(ix * rows));
                 }
             }
-        }
-    }
-    for row in 0..rows {
-        let first = if row < whole_rows { whole_columns } else { 0 };
-        for column in first..columns {
-            // SAFETY: the place is in the turned matrix.
-            unsafe { to.add(column * rows + row).write(from[row * stride + column]) };
         }
     }
 }

@@ -8,9 +8,10 @@
 //! Channels are innermost here, so that four of them are transformed at a time; images of planes are turned before and
 //! after. Transformed weights take four times the space of the weights.
 
-use crate::conv::spread;
 use crate::lanes::F32x4;
-use crate::product::{After, Matrix, Weights};
+use crate::panels::{Packing, Panels};
+use crate::product::{After, Matrix};
+use crate::room::{between_zeros, unwritten};
 use crate::turn::{finish, turn, turned};
 use crate::window::Window;
 
@@ -32,7 +33,7 @@ pub struct Winograd {
     /// Whether channels are innermost.
     innermost: bool,
     /// For each place of a patch.
-    weights: Vec<Weights>,
+    weights: Vec<Panels>,
     /// One number an output.
     bias: Vec<f32>,
 }
@@ -76,30 +77,12 @@ impl Winograd {
         bias: &[f32],
         kernel: &[f32],
     ) -> Winograd {
-        assert!(outputs >= 4 && kernel.len() >= 9 * channels * outputs, "the kernel is shorter");
-        // [place][channel][output]
-        let size = channels * outputs;
-        let mut transformed = Vec::with_capacity(PLACES * size);
-        for channel in 0..channels {
-            for output in fours(outputs) {
-                // SAFETY: the windows of four outputs from `output` on are in the kernel (asserted), and the room for four of
-                // each place is reserved.
-                unsafe {
-                    let windows = kernel.as_ptr().add(9 * (output * channels + channel));
-                    let to: *mut f32 = transformed.as_mut_ptr();
-                    filters(windows, 9 * channels, to.add(channel * outputs + output), size);
-                }
-            }
-        }
-        // SAFETY: each place of each channel has been written for every output.
-        unsafe { transformed.set_len(PLACES * size) };
-        let weights = transformed
-            .chunks_exact(size.max(1))
-            .map(|place| Weights::columns_of([channels, outputs], place, [outputs, 1]))
-            .collect();
         let mut bias = bias.to_vec();
         bias.resize(outputs, 0.0);
-        Winograd { window, channels, outputs, innermost, weights, bias }
+        let mut conv = Winograd { window, channels, outputs, innermost, weights: vec![], bias };
+        let patches = vec![conv.at_once(); PLACES];
+        conv.weights = transformed([channels, outputs], kernel, &patches, filter);
+        conv
     }
 
     /// The same with another bias, one number an output.
@@ -124,11 +107,10 @@ impl Winograd {
 
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
-        let Window { input, output, .. } = self.window;
+        let output = self.window.output;
         let padded = output.map(|n| n.next_multiple_of(STEP) + 2).iter().product::<usize>() * self.channels;
-        let turned = if self.innermost { 0 } else { input[0] * input[1] * self.channels };
         let out = if self.innermost { 0 } else { self.window.pixels() * self.outputs };
-        4 * (padded + turned + out + self.at_once() * PLACES * (self.channels + self.outputs))
+        4 * (padded + out + self.at_once() * PLACES * (self.channels + self.outputs))
     }
 
     /// Convolves one image.
@@ -142,13 +124,13 @@ impl Winograd {
             "a slice is too short"
         );
         let out = &mut out[..pixels * self.outputs];
+        let bounds = after.bounds.filter(|_| after.residual.is_none());
         if self.innermost {
-            self.innermost(image, out, after.bounds.filter(|_| after.residual.is_none()));
+            self.by_patches(image, out, bounds);
         } else {
-            let mut turned = vec![0.0; area * self.channels];
-            turn(image, self.channels, area, area, &mut turned);
-            let mut rowwise = vec![0.0; pixels * self.outputs];
-            self.innermost(&turned, &mut rowwise, after.bounds.filter(|_| after.residual.is_none()));
+            // SAFETY: every output of every pixel is in a patch.
+            let mut rowwise = unsafe { unwritten(pixels * self.outputs) };
+            self.by_patches(image, &mut rowwise, bounds);
             turn(&rowwise, pixels, self.outputs, self.outputs, out);
         }
         if after.residual.is_some() {
@@ -156,24 +138,19 @@ impl Winograd {
         }
     }
 
-    fn innermost(&self, image: &[f32], out: &mut [f32], bounds: Option<(f32, f32)>) {
+    /// What comes out has its channels innermost.
+    fn by_patches(&self, image: &[f32], out: &mut [f32], bounds: Option<(f32, f32)>) {
         let Window { input, before, output, .. } = self.window;
         let (channels, outputs) = (self.channels, self.outputs);
         // The image between zeros, up to whole patches.
         let [rows, columns] = output.map(|n| n.next_multiple_of(STEP) + 2);
-        let mut padded = vec![0.0; rows * columns * channels];
-        let count = input[1].min(columns.saturating_sub(before[1]));
-        for (row, line) in
-            padded.chunks_exact_mut(columns * channels).enumerate().skip(before[0]).take(input[0])
-        {
-            let from = (row - before[0]) * input[1] * channels;
-            spread(&image[from..], 1, &mut line[before[1] * channels..(before[1] + count) * channels]);
-        }
+        let padded = between_zeros(image, input, channels, self.innermost, before, [rows, columns]);
         let across = output[1].div_ceil(STEP);
         let patches = output[0].div_ceil(STEP) * across;
         let at_once = self.at_once();
-        let mut seen = vec![0.0; PLACES * at_once * channels];
-        let mut products = vec![0.0; PLACES * at_once * outputs];
+        // SAFETY: of each place the patches at hand are written before they are read.
+        let (mut seen, mut products) =
+            unsafe { (unwritten(PLACES * at_once * channels), unwritten(PLACES * at_once * outputs)) };
         for first in (0..patches).step_by(at_once) {
             let count = at_once.min(patches - first);
             for patch in 0..count {
@@ -275,8 +252,44 @@ impl Winograd {
     }
 }
 
+/// Packed weights for each of the 36 places of windows of 3 × 3 that `filter` transforms along an axis, for so many patches
+/// each: `kernel[output][channel][ky][kx]`.
+///
+/// # Panics
+/// Where the kernel is shorter than that, or there are fewer than four outputs.
+pub(crate) fn transformed(
+    [channels, outputs]: [usize; 2],
+    kernel: &[f32],
+    patches: &[usize],
+    filter: impl Fn([F32x4; 3]) -> [F32x4; SIDE] + Copy,
+) -> Vec<Panels> {
+    assert!(outputs >= 4 && kernel.len() >= 9 * channels * outputs, "the kernel is shorter");
+    // [place][channel][output]
+    let size = channels * outputs;
+    // SAFETY: each place of each channel is written for every output.
+    let mut transformed = unsafe { unwritten(PLACES * size) };
+    for channel in 0..channels {
+        for output in fours(outputs) {
+            // SAFETY: the windows of four outputs from `output` on are in the kernel (asserted), and there is room for four
+            // of each place.
+            unsafe {
+                let windows = kernel.as_ptr().add(9 * (output * channels + channel));
+                let to = transformed.as_mut_ptr().add(channel * outputs + output);
+                filters(windows, 9 * channels, to, size, filter);
+            }
+        }
+    }
+    // In quarters they would take seven times the space of the weights.
+    let mut packing = Packing::plain();
+    (transformed.chunks_exact(size.max(1)).zip(patches))
+        .map(|(place, patches)| {
+            Panels::columns_of(&mut packing, *patches, [channels, outputs], place, [outputs, 1])
+        })
+        .collect()
+}
+
 /// Where fours begin; the last overlaps the one before.
-fn fours(length: usize) -> impl Iterator<Item = usize> {
+pub(crate) fn fours(length: usize) -> impl Iterator<Item = usize> {
     (0..length.div_ceil(4)).map(move |four| (4 * four).min(length - 4))
 }
 
@@ -291,7 +304,14 @@ const BB: f32 = B * B;
 ///
 /// # Safety
 /// The windows are there, and room for four numbers at each place.
-unsafe fn filters(windows: *const f32, apart: usize, to: *mut f32, stride: usize) {
+#[inline]
+unsafe fn filters(
+    windows: *const f32,
+    apart: usize,
+    to: *mut f32,
+    stride: usize,
+    filter: impl Fn([F32x4; 3]) -> [F32x4; SIDE],
+) {
     // SAFETY: the caller's.
     unsafe {
         let first = turned([0, 1, 2, 3].map(|ix| F32x4::load(windows.add(ix * apart))));

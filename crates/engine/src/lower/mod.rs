@@ -1,7 +1,8 @@
 //! Lowering: nodes of tract's graph that nearly all instructions are spent in, replaced by nodes on our own kernels.
 //!
 //! Runs on the decluttered graph, before tract chooses implementations for what is left. First each product and each
-//! convolution of f32 is replaced where there is a kernel for its shape ([`product`], [`conv`]); then what follows one, a bias, an
+//! convolution of f32, and what pools and thins images, is replaced where there is a kernel for its shape ([`product`], [`conv`],
+//! [`pool`]); then what follows one, a bias, an
 //! addition, bounds, moves into it ([`fuse`]). Everything that a pass does not know stays as it is, so a pass can be left
 //! out and the graph means the same.
 
@@ -9,30 +10,39 @@ mod conv;
 mod einsum;
 mod fuse;
 mod node;
+mod pool;
 mod product;
 
-use ic_nn_kernels::Precision;
+use ic_nn_kernels::{Packing, Precision};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{InletId, TypedOp, ensure};
+use tract_onnx::tract_core::ops::cnn::MaxPool;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
+use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
+use tract_onnx::tract_core::ops::identity::Identity;
 
 pub(crate) use node::Lowered;
 
-/// Bytes of a plan's weights that minimal filtering may transform, to four times what they are in the file; further
-/// convolutions are plain products. Constant, so that answers do not depend on what memory is left.
+/// Bytes that a plan's weights may take so that products become fewer: transformed for minimal filtering, to four times what
+/// they are in the file, or three quarters more in Strassen's quarters; further products are plain. Constant, so that answers do
+/// not depend on what memory is left.
 const TRANSFORMED_BYTES: usize = 512 << 20;
 
 /// Lowers what can be. Constants of products and of convolutions that are products become of that precision; what is cheaper in
 /// f32 (minimal filtering, channels by themselves) and products of two tensors stay f32.
 pub(crate) fn lower(model: &mut TypedModel, precision: Precision) -> TractResult<()> {
-    let mut transformable = TRANSFORMED_BYTES;
+    let mut packing = Packing { precision, spare: TRANSFORMED_BYTES };
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {
-            product::lower(model, node, op, precision)?
+            product::lower(model, node, op, &mut packing)?
         } else if let Some(op) = node.op_as::<Conv>() {
-            conv::lower(model, node, op, precision, &mut transformable)?
+            conv::lower(model, node, op, &mut packing)?
+        } else if let Some(op) = node.op_as::<MaxPool>() {
+            pool::maxima(model, node, op)?.map(|lowered| (lowered, node.inputs.as_slice().into()))
+        } else if let Some(op) = node.op_as::<Downsample>() {
+            pool::picked(model, node, op)?
         } else {
             None
         };
@@ -41,7 +51,15 @@ pub(crate) fn lower(model: &mut TypedModel, precision: Precision) -> TractResult
             shape(model, id.into())?.as_ref() == Some(&lowered.output),
             "a lowered node's output has another shape"
         );
+        let before = model.node(id).inputs.clone();
         replace(model, id, Box::new(lowered), inputs.to_vec());
+        // A lowered node that nothing reads any more reads nothing either, so that what it read may move.
+        for outlet in before {
+            let other = model.node(outlet.node);
+            if other.op_is::<Lowered>() && other.outputs[0].successors.is_empty() {
+                replace(model, outlet.node, Box::new(Identity), vec![]);
+            }
+        }
     }
     fuse::fuse(model)?;
     model.compact()

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
-use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, Winograd};
+use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, MaxPool, Strided, Winograd};
 use tract_onnx::tract_core::internal::*;
 
 use super::floats;
+use super::pool::Picked;
 use super::product::Product;
 
 /// What a node computes before what follows.
@@ -19,12 +20,18 @@ pub(crate) enum Body {
     Conv(Conv),
     /// One of 3 × 3 by minimal filtering.
     Winograd(Winograd),
+    /// One of 3 × 3 that moves by two, by minimal filtering.
+    Strided(Strided),
     /// One of each plane by itself.
     Depthwise(Depthwise),
     /// A convolution of images whose channels are innermost.
     HwcConv(HwcConv),
     /// One of each channel by itself.
     HwcDepthwise(HwcDepthwise),
+    /// The largest number of each window, over planes.
+    MaxPool(MaxPool),
+    /// Every so many pixels of planes.
+    Picked(Picked),
 }
 
 /// A kernel as an operator of a typed graph. Inputs are the body's, then the residual where there is one.
@@ -70,9 +77,12 @@ impl Lowered {
             Body::Product(product) => product.scratch(),
             Body::Conv(conv) => conv.scratch(),
             Body::Winograd(conv) => conv.scratch(),
+            Body::Strided(conv) => conv.scratch(),
             Body::Depthwise(conv) => conv.scratch(),
             Body::HwcConv(conv) => conv.scratch(),
             Body::HwcDepthwise(conv) => conv.scratch(),
+            Body::MaxPool(pool) => pool.scratch(),
+            Body::Picked(_) => 0,
         }) as u64
     }
 
@@ -82,9 +92,11 @@ impl Lowered {
             Body::Product(product) => product.bias().map(<[f32]>::to_vec),
             Body::Conv(conv) => Some(conv.bias()),
             Body::Winograd(conv) => Some(conv.bias().to_vec()),
+            Body::Strided(conv) => Some(conv.bias().to_vec()),
             Body::Depthwise(conv) => Some(conv.bias().to_vec()),
             Body::HwcConv(conv) => Some(conv.weights().bias().to_vec()),
             Body::HwcDepthwise(conv) => Some(conv.bias().to_vec()),
+            Body::MaxPool(_) | Body::Picked(_) => None,
         }
     }
 
@@ -95,9 +107,11 @@ impl Lowered {
             Body::Product(product) => Body::Product(product.with_bias(bias)),
             Body::Conv(conv) => Body::Conv(conv.with_bias(bias)),
             Body::Winograd(conv) => Body::Winograd(conv.with_bias(bias)),
+            Body::Strided(conv) => Body::Strided(conv.with_bias(bias)),
             Body::Depthwise(conv) => Body::Depthwise(conv.with_bias(bias)),
             Body::HwcConv(conv) => Body::HwcConv(conv.with_bias(bias)),
             Body::HwcDepthwise(conv) => Body::HwcDepthwise(conv.with_bias(bias)),
+            Body::MaxPool(_) | Body::Picked(_) => body,
         });
         self
     }
@@ -106,8 +120,10 @@ impl Lowered {
         match &*self.body {
             Body::Product(_) => "Product",
             Body::Conv(_) | Body::HwcConv(_) => "Convolution",
-            Body::Winograd(_) => "WinogradConvolution",
+            Body::Winograd(_) | Body::Strided(_) => "WinogradConvolution",
             Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
+            Body::MaxPool(_) => "MaxPool",
+            Body::Picked(_) => "Downsample",
         }
     }
 }
@@ -183,9 +199,14 @@ impl EvalOp for Lowered {
             }
             Body::Conv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::Winograd(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::Strided(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::Depthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::HwcConv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::HwcDepthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::MaxPool(pool) => pool.run(x, out),
+            Body::Picked(Picked { plane, stride, first }) => {
+                ic_nn_kernels::pick(x, *plane, *stride, *first, out)
+            }
         }
         Ok(tvec!(output.into_tvalue()))
     }

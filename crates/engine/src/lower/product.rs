@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ic_nn_kernels::product::{After, Matrix};
-use ic_nn_kernels::{Panels, Precision};
+use ic_nn_kernels::{Packing, Panels, Precision, pays_to_turn};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
@@ -29,8 +29,8 @@ enum Packed {
     Wide(Vec<Panels>),
     /// The narrow one, a constant, for each place that steps take it from.
     Narrow(Vec<Panels>),
-    /// The narrow one, a constant, for each place that steps take it from, where the wide one's columns lie apart: it is taken by rows, and what
-    /// comes out is turned.
+    /// The narrow one, a constant, for each place that steps take it from, where the wide one's columns lie apart, or are too few
+    /// to fill tiles and are turned: they are taken by rows, and what comes out is turned.
     Turned(Vec<Panels>),
     /// The wide one, in each run.
     Run,
@@ -41,7 +41,7 @@ pub(super) fn lower(
     model: &TypedModel,
     node: &TypedNode,
     op: &EinSum,
-    precision: Precision,
+    packing: &mut Packing,
 ) -> TractResult<Option<(Lowered, TVec<OutletId>)>> {
     if op.q_params.is_some() || op.operating_dt != f32::datum_type() || node.inputs.len() != 2 {
         return Ok(None);
@@ -55,7 +55,7 @@ pub(super) fn lower(
     let (narrow_ix, wide_ix) = if loops.wide_first { (1, 0) } else { (0, 1) };
     let (narrow, wide) = (constant(model, node.inputs[narrow_ix])?, constant(model, node.inputs[wide_ix])?);
     let Some(product) = Product::new(
-        precision,
+        packing,
         loops.clone(),
         narrow.as_deref().map(floats).transpose()?,
         wide.as_deref().map(floats).transpose()?,
@@ -80,7 +80,7 @@ fn p_axis(loops: &Loops, output: &[usize]) -> Option<usize> {
 
 impl Product {
     fn new(
-        precision: Precision,
+        packing: &mut Packing,
         loops: Loops,
         narrow: Option<&[f32]>,
         wide: Option<&[f32]>,
@@ -94,7 +94,7 @@ impl Product {
         }
         // Constants that repeat are packed once.
         let mut which = vec![];
-        let mut each = |pick: usize, pack: &dyn Fn(usize) -> Panels| {
+        let mut each = |pick: usize, pack: &mut dyn FnMut(usize) -> Panels| {
             let mut places = BTreeMap::new();
             let mut packed = vec![];
             for step in &steps {
@@ -108,17 +108,23 @@ impl Product {
         let packed = if let Some(wide) = wide {
             let Run { wide: along_k, .. } = loops.k;
             let along_n = loops.q.wide;
-            Packed::Wide(each(1, &|first| {
-                Panels::columns_of(precision, [k, n], &wide[first..], [along_k, along_n])
+            Packed::Wide(each(1, &mut |first| {
+                Panels::columns_of(packing, m, [k, n], &wide[first..], [along_k, along_n])
             }))
         } else if let (Some(narrow), true) = (narrow, loops.q.wide == 1 || n == 1) {
             if k > 1 && loops.k.wide < n {
                 return None;
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
-            Packed::Narrow(each(0, &|first| {
-                Panels::rows_of(precision, [m, k], &narrow[first..], [along_m, along_k])
-            }))
+            if (m == 1 || loops.p.out == n) && packing.precision == Precision::F32 && pays_to_turn(m, k, n) {
+                Packed::Turned(each(0, &mut |first| {
+                    Panels::columns_of(packing, n, [k, m], &narrow[first..], [along_k, along_m])
+                }))
+            } else {
+                Packed::Narrow(each(0, &mut |first| {
+                    Panels::rows_of(packing, n, [m, k], &narrow[first..], [along_m, along_k])
+                }))
+            }
         } else if let (Some(narrow), true, true) =
             (narrow, loops.k.wide == 1 || k == 1, m == 1 || loops.p.out == n)
         {
@@ -126,8 +132,8 @@ impl Product {
                 return None;
             }
             let (along_m, along_k) = (loops.p.narrow, loops.k.narrow);
-            Packed::Turned(each(0, &|first| {
-                Panels::columns_of(precision, [k, m], &narrow[first..], [along_k, along_m])
+            Packed::Turned(each(0, &mut |first| {
+                Panels::columns_of(packing, n, [k, m], &narrow[first..], [along_k, along_m])
             }))
         } else {
             Packed::Run
@@ -146,6 +152,7 @@ impl Product {
         let copied = if self.copies() { p.length * k.length } else { 0 };
         let packed = match self.packed {
             Packed::Run => k.length * q.length.next_multiple_of(4),
+            Packed::Turned(_) if self.lies_by_columns() => p.length * q.length + q.length * k.length,
             Packed::Turned(_) => p.length * q.length,
             _ => 0,
         };
@@ -157,6 +164,11 @@ impl Product {
             Packed::Run => 0,
         };
         4 * (copied + packed) + quantised
+    }
+
+    /// Whether columns of the wide operand, which are taken as rows, lie beside one another.
+    fn lies_by_columns(&self) -> bool {
+        self.loops.q.length > 1 && self.loops.q.wide == 1 && self.loops.k.length > 1 && self.loops.k.wide != 1
     }
 
     /// Whether rows of the narrow operand have to be laid one behind the other first.
@@ -217,8 +229,15 @@ impl Product {
                     let mut rowwise = vec![0.0; rows * columns];
                     let bounds = after.bounds.filter(|_| after.residual.is_none());
                     let end = After { residual: None, bounds };
-                    let (from, dense) = (lies(rows, k.length, q.wide), Matrix::dense(rows, columns));
-                    packed[self.which[step]].under(&x[wide..], from, &mut rowwise, dense, end);
+                    let (packed, dense) = (&packed[self.which[step]], Matrix::dense(rows, columns));
+                    if self.lies_by_columns() {
+                        let mut seen = vec![0.0; rows * k.length];
+                        let stride = if k.length > 1 { k.wide } else { rows };
+                        ic_nn_kernels::turn(&x[wide..], k.length, rows, stride, &mut seen);
+                        packed.under(&seen, Matrix::dense(rows, k.length), &mut rowwise, dense, end);
+                    } else {
+                        packed.under(&x[wide..], lies(rows, k.length, q.wide), &mut rowwise, dense, end);
+                    }
                     let out = &mut out[..rows * columns];
                     ic_nn_kernels::turn(&rowwise, rows, columns, columns, out);
                     if after.residual.is_some() {
@@ -231,7 +250,13 @@ impl Product {
                         Some((at, packed)) if at == wide => packed,
                         _ => {
                             let (lengths, apart) = ([k.length, q.length], [k.wide, q.wide]);
-                            Panels::columns_of(Precision::F32, lengths, &other[wide..], apart)
+                            Panels::columns_of(
+                                &mut Packing::plain(),
+                                p.length,
+                                lengths,
+                                &other[wide..],
+                                apart,
+                            )
                         }
                     };
                     self.rows(&packed, &x[narrow..], out, to, after);

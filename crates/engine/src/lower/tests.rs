@@ -4,7 +4,8 @@ use ic_nn_kernels::Precision;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
-use tract_onnx::tract_core::ops::cnn::{KernelFormat, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::cnn::{KernelFormat, MaxPool, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
@@ -119,6 +120,9 @@ fn products_agree() {
         ("m,n->mn", &[6], &[5], 1),
         ("mk,kn->mn", &[1, 300], &[300, 33], 1),
         ("ij,ij->i", &[4, 5], &[4, 5], 0),
+        ("nihw,oi->nohw", &[1, 64, 5, 7], &[96, 64], 1),
+        ("nihw,oi->nohw", &[1, 64, 12, 13], &[96, 64], 1),
+        ("mk,kn->mn", &[40, 96], &[96, 128], 1),
     ];
     for (expression, a, b, lowered) in cases {
         for constant in [[false, false], [true, false], [false, true]] {
@@ -182,6 +186,7 @@ fn convolutions_agree() {
         ([8, 16, 8, 3, 1, 1, 1, 1], [false, false]),
         ([3, 3, 3, 3, 1, 1, 1, 1], [true, false]),
         ([16, 24, 1, 3, 1, 1, 1, 1], [true, true]),
+        ([32, 40, 1, 3, 2, 1, 1, 1], [true, true]),
     ];
     for &format in &formats {
         for (ix, &([channels, outputs, group, kernel, stride, dilation, before, after], lowered)) in
@@ -215,5 +220,50 @@ fn convolutions_agree() {
             let expected = lowered[usize::from(innermost)];
             assert_eq!((nodes, left), if expected { (1, 1) } else { (0, 2) }, "case {ix} in {format:?}");
         }
+    }
+}
+
+/// A pool, and pixels taken along both axes of an image, of which a node is made for both.
+#[test]
+fn pools_and_thinned_images_agree() {
+    for format in [DataFormat::NCHW, DataFormat::CHW, DataFormat::NHWC] {
+        for (kernel, stride, before) in [(3, 2, 1), (2, 2, 0), (3, 1, 1), (3, 3, 0)] {
+            let shape: &[usize] = if format == DataFormat::NCHW { &[2, 3, 11, 9] } else { &[3, 11, 9] };
+            let shape = if format == DataFormat::NHWC { &[1, 11, 9, 3] } else { shape };
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact(shape)).unwrap();
+            let pool_spec = PoolSpec {
+                data_format: format,
+                kernel_shape: tvec!(kernel, kernel),
+                padding: PaddingSpec::Explicit(tvec!(before, before), tvec!(before, before)),
+                dilations: None,
+                strides: Some(tvec!(stride, stride)),
+                input_channels: 3,
+                output_channels: 3,
+            };
+            let op = MaxPool { pool_spec, with_index_outputs: None };
+            let wire = model.wire_node("pool", op, &[x]).unwrap();
+            let zero = model.add_const("zero", Tensor::zero::<f32>(&vec![1; shape.len()]).unwrap()).unwrap();
+            let wire = model.wire_node("relu", math::max(), &[wire[0], zero]).unwrap();
+            model.select_output_outlets(&wire).unwrap();
+            let (nodes, left) = agree(model, &[numbers(shape, 5)]);
+            let expected = usize::from(format != DataFormat::NHWC && stride < 3);
+            assert_eq!((nodes, left), (expected, 2), "{kernel} by {stride} in {format:?}");
+        }
+    }
+    for (strides, expected) in [
+        ([(2, 2), (3, 3)], (1, 1)),
+        ([(3, 2), (2, 2)], (1, 1)),
+        ([(1, 2), (2, 2)], (1, 2)),
+        ([(2, 2), (2, 3)], (2, 2)),
+    ] {
+        let mut model = TypedModel::default();
+        let mut wire = model.add_source("x", f32::fact([2, 3, 11, 9])).unwrap();
+        for (axis, stride) in strides {
+            let op = Downsample { axis, stride, modulo: 1 };
+            wire = model.wire_node(format!("pick{axis}{stride}"), op, &[wire]).unwrap()[0];
+        }
+        model.select_output_outlets(&[wire]).unwrap();
+        assert_eq!(agree(model, &[numbers(&[2, 3, 11, 9], 6)]), expected, "{strides:?}");
     }
 }

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::depthwise::Depthwise;
-use crate::random::{many, numbers};
+use crate::random::{in_order, many, numbers, summed};
 
-/// The definition, in the order in which the kernels sum.
+/// The definition, in the order in which the tiles sum.
 pub(crate) fn plain(
     window: Window,
     channels: usize,
@@ -16,13 +16,28 @@ pub(crate) fn plain(
     bias: &[f32],
     image: &[f32],
 ) -> Vec<f32> {
+    defined(window, channels, outputs, groups, kernel, bias, image, summed)
+}
+
+/// The definition, its products added as `sum` does.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn defined(
+    window: Window,
+    channels: usize,
+    outputs: usize,
+    groups: usize,
+    kernel: &[f32],
+    bias: &[f32],
+    image: &[f32],
+    sum: fn(f32, Vec<f32>) -> f32,
+) -> Vec<f32> {
     let mut out = vec![];
     let [height, width] = window.input;
     for output in 0..outputs {
         let group = output / (outputs / groups);
         for oy in 0..window.output[0] {
             for ox in 0..window.output[1] {
-                let mut sum = bias.get(output).copied().unwrap_or(0.0);
+                let mut products = vec![];
                 for channel in 0..channels {
                     for ky in 0..window.kernel[0] {
                         for kx in 0..window.kernel[1] {
@@ -38,11 +53,11 @@ pub(crate) fn plain(
                             let at = ((output * channels + channel) * window.kernel[0] + ky)
                                 * window.kernel[1]
                                 + kx;
-                            sum += kernel[at] * seen;
+                            products.push(kernel[at] * seen);
                         }
                     }
                 }
-                out.push(sum);
+                out.push(sum(bias.get(output).copied().unwrap_or(0.0), products));
             }
         }
     }
@@ -77,7 +92,7 @@ proptest! {
         let weights = many(outputs * channels * window.places(), &mut next);
         let bias = many(if biased { outputs } else { 0 }, &mut next);
         let image = many(groups * channels * window.area(), &mut next);
-        let conv = Conv::new(Precision::F32, window, channels, outputs, groups, &weights, &bias);
+        let conv = Conv::new(&mut Packing::plain(), window, channels, outputs, groups, &weights, &bias);
         let mut out = vec![9.0; outputs * window.pixels()];
         conv.run(&image, &mut out, After::default());
         prop_assert_eq!(out, plain(window, channels, outputs, groups, &weights, &bias, &image));
@@ -101,7 +116,7 @@ proptest! {
         let image = many(channels * window.area(), &mut next);
         let mut out = vec![9.0; channels * window.pixels()];
         Depthwise::new(window, channels, &weights, &bias).run(&image, &mut out, After::default());
-        prop_assert_eq!(out, plain(window, 1, channels, channels, &weights, &bias, &image));
+        prop_assert_eq!(out, defined(window, 1, channels, channels, &weights, &bias, &image, in_order));
     }
 }
 
@@ -120,7 +135,7 @@ fn what_follows_is_applied_to_each_output() {
         (many(2 * 2 * 9, &mut next), many(2 * 81, &mut next), many(2 * 81, &mut next));
     let after = After { residual: Some(&residual), bounds: Some((0.0, 0.5)) };
     let mut out = vec![9.0; 2 * 81];
-    Conv::new(Precision::F32, window, 2, 2, 1, &weights, &[]).run(&image, &mut out, after);
+    Conv::new(&mut Packing::plain(), window, 2, 2, 1, &weights, &[]).run(&image, &mut out, after);
     for ((out, sum), residual) in out.iter().zip(plain(window, 2, 2, 1, &weights, &[], &image)).zip(&residual)
     {
         assert_eq!(*out, (sum + residual).clamp(0.0, 0.5));

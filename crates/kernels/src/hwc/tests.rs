@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::conv::tests::{outputs, plain};
-use crate::random::{many, numbers};
+use crate::conv::tests::{defined, outputs, plain};
+use crate::random::{in_order, many, numbers};
 
 /// `[channels, pixels]` to `[pixels, channels]`.
 fn turned(planes: &[f32], channels: usize) -> Vec<f32> {
@@ -29,7 +29,7 @@ proptest! {
         let bias = many(outputs_of, &mut next);
         let image = many(channels * window.area(), &mut next);
         let mut out = vec![9.0; outputs_of * window.pixels()];
-        HwcConv::new(Precision::F32, window, channels, outputs_of, &bias, &weights).run(&turned(&image, channels), &mut out, After::default());
+        HwcConv::new(&mut Packing::plain(), window, channels, outputs_of, &bias, &weights).run(&turned(&image, channels), &mut out, After::default());
         let expected = turned(&plain(window, channels, outputs_of, 1, &weights, &bias, &image), outputs_of);
         for (out, expected) in out.iter().zip(expected) {
             prop_assert!((out - expected).abs() <= 1e-5 * (1.0 + expected.abs()), "{out} {expected}");
@@ -55,7 +55,7 @@ proptest! {
         let mut out = vec![9.0; channels * window.pixels()];
         HwcDepthwise::new(window, channels, &bias, &weights)
             .run(&turned(&image, channels), &mut out, after);
-        let sums = turned(&plain(window, 1, channels, channels, &weights, &bias, &image), channels);
+        let sums = turned(&defined(window, 1, channels, channels, &weights, &bias, &image, in_order), channels);
         for ((out, mut expected), residual) in out.iter().zip(sums).zip(residual) {
             if added {
                 expected += residual;

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::random::{many, numbers};
+use crate::random::{many, numbers, summed};
 
 fn finish(mut sum: f32, residual: Option<f32>, bounds: Option<(f32, f32)>) -> f32 {
     if let Some(residual) = residual {
@@ -34,9 +34,8 @@ proptest! {
         for row in 0..m {
             for column in 0..n + gap {
                 let at = row * (n + gap) + column;
-                let plain = (0..k).fold(bias.get(row).copied().unwrap_or(0.0), |sum, step| {
-                    sum + w[row * k + step] * x[step * (n + gap) + column]
-                });
+                let products = (0..k).map(|step| w[row * k + step] * x[step * (n + gap) + column]);
+                let plain = summed(bias.get(row).copied().unwrap_or(0.0), products);
                 let plain = if column < n { finish(plain, added.then(|| residual[at]), bounds) } else { 9.0 };
                 prop_assert_eq!(out[at].to_bits(), plain.to_bits());
             }
@@ -50,9 +49,8 @@ proptest! {
         for row in 0..m {
             for column in 0..n + gap {
                 let at = row * (n + gap) + column;
-                let plain = (0..k).fold(bias.get(column).copied().unwrap_or(0.0), |sum, step| {
-                    sum + tokens[row * (k + gap) + step] * x[step * (n + gap) + column]
-                });
+                let products = (0..k).map(|step| tokens[row * (k + gap) + step] * x[step * (n + gap) + column]);
+                let plain = summed(bias.get(column).copied().unwrap_or(0.0), products);
                 let plain = if column < n { finish(plain, added.then(|| residual[at]), bounds) } else { 9.0 };
                 prop_assert_eq!(out[at].to_bits(), plain.to_bits());
             }

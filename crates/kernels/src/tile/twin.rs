@@ -2,6 +2,8 @@
 
 use std::ptr;
 
+use super::BLOCK;
+
 /// A sum of products under way.
 trait Sum: Copy {
     /// Bytes of a number, or a pair of them, on the packed side; of the other side there are four.
@@ -9,11 +11,13 @@ trait Sum: Copy {
 
     /// Where it begins.
     fn begin(bias: f32) -> Self;
-    /// With the products of one step.
+    /// The products of one step.
     ///
     /// # Safety
     /// There are so many bytes at both.
-    unsafe fn add(self, packed: *const u8, other: *const u8) -> Self;
+    unsafe fn products(packed: *const u8, other: *const u8) -> Self;
+    /// With another sum.
+    fn and(self, other: Self) -> Self;
     /// The output.
     fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32;
 }
@@ -26,10 +30,15 @@ impl Sum for f32 {
     }
 
     #[inline(always)]
-    unsafe fn add(self, packed: *const u8, other: *const u8) -> f32 {
+    unsafe fn products(packed: *const u8, other: *const u8) -> f32 {
         // SAFETY: the caller's.
         let (a, b) = unsafe { (packed.cast::<f32>().read_unaligned(), other.cast::<f32>().read_unaligned()) };
-        self + a * b
+        a * b
+    }
+
+    #[inline(always)]
+    fn and(self, other: f32) -> f32 {
+        self + other
     }
 
     fn real(self, _: f32, _: impl Fn() -> f32, _: impl Fn() -> Option<f32>) -> f32 {
@@ -45,11 +54,16 @@ impl Sum for i32 {
     }
 
     #[inline(always)]
-    unsafe fn add(self, packed: *const u8, other: *const u8) -> i32 {
+    unsafe fn products(packed: *const u8, other: *const u8) -> i32 {
         // SAFETY: the caller's.
         let (a, b) = unsafe { (*packed.cast::<[i8; 2]>(), other.cast::<[i16; 2]>().read_unaligned()) };
         let first = i32::from(a[0]) * i32::from(b[0]);
-        self.wrapping_add(first.wrapping_add(i32::from(a[1]) * i32::from(b[1])))
+        first.wrapping_add(i32::from(a[1]) * i32::from(b[1]))
+    }
+
+    #[inline(always)]
+    fn and(self, other: i32) -> i32 {
+        self.wrapping_add(other)
     }
 
     fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32 {
@@ -77,6 +91,7 @@ macro_rules! tile {
             steps: usize,
             bias: *const u8,
             residual: *const u8,
+            residual_stride: usize,
             clamp: u32,
             row_scale: *const u8,
             column_scale: *const u8,
@@ -93,28 +108,43 @@ macro_rules! tile {
                 for (ix, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
                     *sum = Sum::begin(bias_of(row, ix));
                 }
-                for step in 0..steps {
+                let products = |step: usize, column: usize| {
                     let size = <$sum as Sum>::PACKED;
+                    // SAFETY: the caller's: both sides have so many steps.
+                    unsafe {
+                        if $packed {
+                            let number = splat.add(size * (step * ROWS + row));
+                            <$sum as Sum>::products(number, vector.add(step * vector_stride + 4 * column))
+                        } else {
+                            let number = splat.add(row * splat_stride + 4 * step);
+                            <$sum as Sum>::products(vector.add(size * (step * 4 * VECTORS + column)), number)
+                        }
+                    }
+                };
+                let add = |sums: &mut [[$sum; 4]; VECTORS], step: usize| {
                     for (column, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
-                        // SAFETY: the caller's: both sides have so many steps.
-                        *sum = unsafe {
-                            if $packed {
-                                let number = splat.add(size * (step * ROWS + row));
-                                sum.add(number, vector.add(step * vector_stride + 4 * column))
-                            } else {
-                                let number = splat.add(row * splat_stride + 4 * step);
-                                sum.add(vector.add(size * (step * 4 * VECTORS + column)), number)
-                            }
-                        };
+                        *sum = sum.and(products(step, column));
+                    }
+                };
+                let whole = steps / BLOCK * BLOCK;
+                for first in (0..whole).step_by(BLOCK) {
+                    let mut block = [[<$sum as Sum>::begin(0.0); 4]; VECTORS];
+                    for (column, sum) in block.as_flattened_mut().iter_mut().enumerate() {
+                        *sum = products(first, column);
+                    }
+                    (first + 1..first + BLOCK).for_each(|step| add(&mut block, step));
+                    for (sum, block) in sums.as_flattened_mut().iter_mut().zip(block.as_flattened()) {
+                        *sum = sum.and(*block);
                     }
                 }
+                (whole..steps).for_each(|step| add(&mut sums, step));
                 for (column, sum) in sums.as_flattened().iter().enumerate() {
                     let column_scale = || if $packed { None } else { Some(real(column_scale, column)) };
                     let mut value = sum.real(bias_of(row, column), || real(row_scale, row), column_scale);
                     let at = row * out_stride + 4 * column;
                     if !residual.is_null() {
-                        // SAFETY: the caller's: it lies as the outputs do.
-                        value += unsafe { real(residual.add(at), 0) };
+                        // SAFETY: the caller's: it has as many rows and columns.
+                        value += unsafe { real(residual.add(row * residual_stride), column) };
                     }
                     if clamp != 0 {
                         // As `pmax` and `pmin`: what is no number stays so.
