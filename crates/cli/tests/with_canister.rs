@@ -92,6 +92,22 @@ fn a_profile_counts_every_step() {
 }
 
 #[test]
+fn quantised_weights_are_used_and_what_they_do_is_printed() {
+    need_canister();
+    let text = run(&["run", MODEL, "--input", SEVEN, "--top", "1", "--quantize", "int8"]).ok();
+    assert!(text.contains("cosine") && text.contains("int8: ") && text.contains(" instead of "), "{text}");
+    let profile = json(&run(&["-q", "profile", MODEL, "--quantize", "int8", "--json"]).ok());
+    let own = json(&run(&["-q", "profile", MODEL, "--json"]).ok());
+    let load = |profile: &serde_json::Value| {
+        let steps = profile["steps"].as_array().unwrap();
+        steps.iter().find(|step| step["step"] == "load").unwrap()["instructions"].as_u64().unwrap()
+    };
+    assert!(load(&profile) > 1_000_000, "the load is of a graph that was not there");
+    assert_ne!(profile["steps"], own["steps"]);
+    assert!(run(&["run", MODEL, "--quantize", "int3"]).fails(2).contains("int8"), "it says what there is");
+}
+
+#[test]
 fn a_profile_by_node_is_printed_and_drawn() {
     need_canister();
     let folder = tempfile::tempdir().unwrap();

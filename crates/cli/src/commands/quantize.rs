@@ -11,7 +11,7 @@ use crate::output::{align_right, table};
 use crate::print::say;
 use crate::progress::Progress;
 
-/// Has the target load `model` with quantised weights, where that was asked for.
+/// Has the target load `model` with quantised weights, where that was asked for, and leaves no handle open on it.
 pub fn set<T: Transport>(
     client: &Client<T>,
     model: &str,
@@ -21,7 +21,8 @@ pub fn set<T: Transport>(
     let Some(quantize) = &args.quantize else { return Ok(()) };
     progress.during(&format!("quantising {model} to {quantize}"), || {
         let graph = client.load_by_name(model)?;
-        client.set_property(graph, "quantize", Some(quantize))
+        client.set_property(graph, "quantize", Some(quantize))?;
+        client.unload(graph)
     })?;
     Ok(())
 }

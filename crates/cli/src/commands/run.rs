@@ -24,6 +24,7 @@ pub fn run(args: &RunArgs, progress: Progress) -> Result<(), Failure> {
     let version = model_file::upload(&target, &name, &files, None, progress)?;
     let model = format!("{}:{}", version.name, version.version);
     let cases = input::cases(&args.input, &client.describe(&model)?.inputs)?;
+    quantize::set(&client, &model, &args.quantize, progress)?;
     let (graph, charge) = target.charged(|| client.load_by_name(&model));
     graph?;
     if let Some(charge) = charge {
@@ -32,7 +33,6 @@ pub fn run(args: &RunArgs, progress: Progress) -> Result<(), Failure> {
             crate::format::instructions(charge.instructions)
         ));
     }
-    quantize::set(&client, &model, &args.quantize, progress)?;
     let answers =
         progress.briefly(&format!("asking {model}"), || ask(&target, &model, &cases, By::Update))?;
     presentation.show(&model, &answers)?;
