@@ -130,10 +130,10 @@ impl Tile {
     }
 
     /// Steps of `k` between which sums stay on the stack. In f32 that is which of them have a sum of their own, so it is the same
-    /// for every tile; whole numbers add to the same in any order, and small tiles of those, which run at edges, are half as long
+    /// for every tile; whole numbers add to the same in any order, and narrow tiles of those, which run at edges, are half as long
     /// instead.
     pub fn unroll(&self) -> u32 {
-        if self.kind == Kind::I8 && self.rows * self.vectors < 32 { 8 } else { 16 }
+        if self.kind == Kind::I8 && self.vectors < 8 && self.rows * self.vectors < 32 { 8 } else { 16 }
     }
 
     /// The function, and what a call of it is charged.

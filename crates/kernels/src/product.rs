@@ -24,7 +24,7 @@ pub struct Matrix {
     pub rows: usize,
     /// Columns.
     pub columns: usize,
-    /// Numbers from row to row; at least `columns`.
+    /// Numbers from row to row; of what is written at least `columns`.
     pub stride: usize,
 }
 
@@ -297,7 +297,7 @@ impl Weights {
     }
 
     /// `out[m][n] = bias[n] + Σ x[m][k] · w[k][n]`, then what comes after. `out` and a residual lie as `to` says, which has
-    /// as many rows as `x`.
+    /// as many rows as `x`. Rows of `x` may overlap.
     ///
     /// # Panics
     /// As [`Weights::times`].
@@ -416,7 +416,7 @@ impl Weights {
     }
 
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>, apart: usize) {
-        assert!(from.stride >= from.columns && to.stride >= to.columns, "rows overlap");
+        assert!(to.stride >= to.columns, "rows overlap");
         assert!(x.len() >= from.span() && out.len() >= to.span(), "a slice is shorter than its matrix");
         assert!(
             after

@@ -39,8 +39,8 @@ impl Strassen {
         let (m, k_half, n) = (outputs / 2, k / 2, half(by, others));
         let sums = (10 * k_half * n + 8 * m * n) as u64;
         let seven = 7 * price(by, m, k_half, n) + 5 * price_of_residual(by, m, n) + sums;
-        // Memory and a longer load are worth something.
-        seven + seven / 32 < price(by, outputs, k, others)
+        // Memory, a longer load and rounding are worth something.
+        seven + seven / 16 < price(by, outputs, k, others)
     }
 
     /// Bytes that the parts of `w[m][k]` take more than it does.

@@ -331,8 +331,8 @@ impl Strided {
 
 /// The points are 0, ±A, B and infinity: exact in f32, as all that follows from them is, and of the small fractions those with
 /// the smallest errors (`docs/kernels.md`).
-const A: f32 = 0.75;
-const B: f32 = 2.0;
+pub(crate) const A: f32 = 0.75;
+pub(crate) const B: f32 = 2.0;
 const AA: f32 = A * A;
 
 /// A window's column: at each point the first and last number, then the one between.
@@ -352,11 +352,18 @@ fn filter([first, between, last]: [F32x4; 3]) -> [F32x4; KINDS] {
 /// A patch's column: pixels at even places to the points, then those at odd places.
 #[inline(always)]
 fn input([s, t, u, v, w, x, y, z, last]: [F32x4; SIDE]) -> [F32x4; SIDE] {
+    let [s, u, w, y, last] = pointed([s, u, w, y, last]);
+    [s, u, w, y, last, t, v, x, z]
+}
+
+/// Five numbers to the points: B transposed, in the words of [`crate::winograd`].
+#[inline(always)]
+pub(crate) fn pointed([s, t, u, v, w]: [F32x4; POINTS]) -> [F32x4; POINTS] {
     let (aa, b) = (F32x4::splat(AA), F32x4::splat(B));
-    let p = y - w * b;
-    let q = w - u * b;
+    let p = v - u * b;
+    let q = u - t * b;
     let r = q * F32x4::splat(A);
-    [p - (u - s * b) * aa, p + r, p - r, y - u * aa, last - y * b - q * aa, t, v, x, z]
+    [p - (t - s * b) * aa, p + r, p - r, v - t * aa, w - v * b - q * aa]
 }
 
 /// Products' column back to four outputs.

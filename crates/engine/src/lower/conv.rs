@@ -1,6 +1,6 @@
 //! Convolutions that are no plain products: of planes or with channels innermost, by groups, by channels.
 
-use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Packing, Strided, Winograd};
+use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Lines, Packing, Strided, Winograd};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::KernelFormat;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
@@ -64,6 +64,12 @@ pub(super) fn lower(
     {
         packing.spare = left;
         Body::Strided(Strided::new(window, channels, outputs, innermost, &bias, kernel))
+    } else if groups == 1
+        && Lines::pays(&window, channels, outputs)
+        && let Some(left) = packing.spare.checked_sub(Lines::bytes(&window, channels, outputs))
+    {
+        packing.spare = left;
+        Body::Lines(Lines::new(window, channels, outputs, innermost, &bias, kernel))
     } else if innermost {
         if groups > 1 {
             return Ok(None);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
-use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, MaxPool, Strided, Winograd};
+use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Strided, Winograd};
 use tract_onnx::tract_core::internal::*;
 
 use super::floats;
@@ -22,6 +22,8 @@ pub(crate) enum Body {
     Winograd(Winograd),
     /// One of 3 × 3 that moves by two, by minimal filtering.
     Strided(Strided),
+    /// One of windows seven wide that move by two, by minimal filtering.
+    Lines(Lines),
     /// One of each plane by itself.
     Depthwise(Depthwise),
     /// A convolution of images whose channels are innermost.
@@ -78,6 +80,7 @@ impl Lowered {
             Body::Conv(conv) => conv.scratch(),
             Body::Winograd(conv) => conv.scratch(),
             Body::Strided(conv) => conv.scratch(),
+            Body::Lines(conv) => conv.scratch(),
             Body::Depthwise(conv) => conv.scratch(),
             Body::HwcConv(conv) => conv.scratch(),
             Body::HwcDepthwise(conv) => conv.scratch(),
@@ -93,6 +96,7 @@ impl Lowered {
             Body::Conv(conv) => Some(conv.bias()),
             Body::Winograd(conv) => Some(conv.bias().to_vec()),
             Body::Strided(conv) => Some(conv.bias().to_vec()),
+            Body::Lines(conv) => Some(conv.bias().to_vec()),
             Body::Depthwise(conv) => Some(conv.bias().to_vec()),
             Body::HwcConv(conv) => Some(conv.weights().bias().to_vec()),
             Body::HwcDepthwise(conv) => Some(conv.bias().to_vec()),
@@ -108,6 +112,7 @@ impl Lowered {
             Body::Conv(conv) => Body::Conv(conv.with_bias(bias)),
             Body::Winograd(conv) => Body::Winograd(conv.with_bias(bias)),
             Body::Strided(conv) => Body::Strided(conv.with_bias(bias)),
+            Body::Lines(conv) => Body::Lines(conv.with_bias(bias)),
             Body::Depthwise(conv) => Body::Depthwise(conv.with_bias(bias)),
             Body::HwcConv(conv) => Body::HwcConv(conv.with_bias(bias)),
             Body::HwcDepthwise(conv) => Body::HwcDepthwise(conv.with_bias(bias)),
@@ -120,7 +125,7 @@ impl Lowered {
         match &*self.body {
             Body::Product(_) => "Product",
             Body::Conv(_) | Body::HwcConv(_) => "Convolution",
-            Body::Winograd(_) | Body::Strided(_) => "WinogradConvolution",
+            Body::Winograd(_) | Body::Strided(_) | Body::Lines(_) => "WinogradConvolution",
             Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
             Body::MaxPool(_) => "MaxPool",
             Body::Picked(_) => "Downsample",
@@ -200,6 +205,7 @@ impl EvalOp for Lowered {
             Body::Conv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::Winograd(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::Strided(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            Body::Lines(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::Depthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::HwcConv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::HwcDepthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,

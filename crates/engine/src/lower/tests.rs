@@ -187,6 +187,7 @@ fn convolutions_agree() {
         ([3, 3, 3, 3, 1, 1, 1, 1], [true, false]),
         ([16, 24, 1, 3, 1, 1, 1, 1], [true, true]),
         ([32, 40, 1, 3, 2, 1, 1, 1], [true, true]),
+        ([3, 32, 1, 7, 2, 1, 3, 3], [true, true]),
     ];
     for &format in &formats {
         for (ix, &([channels, outputs, group, kernel, stride, dilation, before, after], lowered)) in
