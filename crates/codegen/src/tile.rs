@@ -8,7 +8,7 @@
 //! For each output, products are added in the order of `k`, whatever the tile: sixteen of them to a sum of their own,
 //! which is then added to the output's, and what is left at the end one by one. So results do not depend on how a matrix is cut
 //! into tiles, a plain loop gives the same bits, and of `k` roundings of a sum only `k / 16` are of a large one: over 256 products
-//! errors are a third of those of one sum, for the same additions.
+//! errors are half of those of one sum, for the same additions.
 //!
 //! What a multiply-add of four lanes costs: both operands' `local.get` (2), mul (2), add (2). Sums stay on the stack over
 //! [`Tile::unroll`] steps of `k`, so its own get and set are paid once in so many; an operand's first use is its load, by

@@ -1,6 +1,8 @@
 //! Convolutions that are no plain products: of planes or with channels innermost, by groups, by channels.
 
-use ic_nn_kernels::{Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Lines, Packing, Strided, Winograd};
+use ic_nn_kernels::{
+    Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Lines, Packing, Precision, Strided, Winograd,
+};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::KernelFormat;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
@@ -44,6 +46,8 @@ pub(super) fn lower(
         all => all.to_vec(),
     };
     let places = window.places();
+    // What these save is less than what int8 does.
+    let in_f32 = packing.precision == Precision::F32;
     let body = if groups > 1 && in_group == 1 && groups == outputs {
         if innermost && HwcDepthwise::takes(&window, channels) {
             Body::HwcDepthwise(HwcDepthwise::new(window, channels, &bias, kernel))
@@ -59,12 +63,14 @@ pub(super) fn lower(
         packing.spare = left;
         Body::Winograd(Winograd::new(window, channels, outputs, innermost, &bias, kernel))
     } else if groups == 1
+        && in_f32
         && Strided::pays(&window, channels, outputs)
         && let Some(left) = packing.spare.checked_sub(Strided::bytes(channels, outputs))
     {
         packing.spare = left;
         Body::Strided(Strided::new(window, channels, outputs, innermost, &bias, kernel))
     } else if groups == 1
+        && in_f32
         && Lines::pays(&window, channels, outputs)
         && let Some(left) = packing.spare.checked_sub(Lines::bytes(&window, channels, outputs))
     {
