@@ -1,5 +1,7 @@
-//! Prints what the Internet Computer will say to a module: code section, total, functions, install cost. Fails where
-//! the code section is over the bound that `scripts/build-canister` passes.
+//! Writes a module in fewer bytes ([`shrink`]), and prints what the Internet Computer will say to it: code section, total,
+//! functions, install cost. Fails where the code section is over the bound that `scripts/build-canister` passes.
+
+mod shrink;
 
 use std::process::ExitCode;
 
@@ -25,9 +27,13 @@ fn main() -> ExitCode {
 
 fn report() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [path, bound] = args.as_slice() else { bail!("usage: ic-nn-wasm-report MODULE.wasm MAX_CODE_BYTES") };
+    let [linked, path, bound] = args.as_slice() else {
+        bail!("usage: ic-nn-wasm-report LINKED.wasm SHRUNK.wasm MAX_CODE_BYTES")
+    };
     let bound: usize = bound.parse().with_context(|| format!("{bound} is no number of bytes"))?;
-    let wasm = std::fs::read(path).with_context(|| format!("cannot read {path}"))?;
+    let wasm = std::fs::read(linked).with_context(|| format!("cannot read {linked}"))?;
+    let (wasm, merged) = shrink::shrink(&wasm)?;
+    std::fs::write(path, &wasm).with_context(|| format!("cannot write {path}"))?;
     let (mut code, mut functions, mut instructions, mut largest) = (0usize, 0u32, 0u64, 0u64);
     for payload in Parser::new(0).parse_all(&wasm) {
         match payload? {
@@ -52,7 +58,9 @@ fn report() -> Result<()> {
         share(code, MOST_CODE_BYTES)
     );
     println!("module         {:>12} bytes", wasm.len());
-    println!("functions      {functions:>12}        (limit {MOST_FUNCTIONS})");
+    println!(
+        "functions      {functions:>12}        (limit {MOST_FUNCTIONS}; {merged} were the same as others)"
+    );
     println!("instructions   {instructions:>12}        (largest function {largest}, limit 1000000)");
     println!(
         "install        {install:>12} instructions at {INSTRUCTIONS_PER_INSTRUCTION} each, about {:.1} B cycles on 13 nodes; the replica's metering adds some",
