@@ -181,15 +181,15 @@ fn golden_keys() {
 #[test]
 fn a_newer_layout_is_told() {
     let mut bytes = version().encode();
-    bytes[0] = 2;
+    bytes[0] = 3;
     let error = VersionRecord::decode(&bytes).unwrap_err();
     assert_eq!(
         error,
-        RecordError { table: "versions", problem: RecordProblem::Layout { found: 2, newest: 1 } }
+        RecordError { table: "versions", problem: RecordProblem::Layout { found: 3, newest: 2 } }
     );
     assert_eq!(
         error.to_string(),
-        "a record of the stable table `versions` cannot be read: its layout is 2, this release knows up to 1; install \
+        "a record of the stable table `versions` cannot be read: its layout is 3, this release knows up to 2; install \
          the newer release again"
     );
 }
