@@ -1,5 +1,6 @@
 //! What a model answered, as tables, as JSON, as files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use comfy_table::{CellAlignment, LineStyle, Table, TableStyle};
@@ -280,16 +281,25 @@ fn save(path: &Path, answers: &[Answer]) -> Result<(), Failure> {
     }
     std::fs::create_dir_all(path)
         .map_err(|e| Failure::unprepared(format!("cannot make the folder {}: {e}", path.display())))?;
+    let mut taken = BTreeSet::new();
     for answer in answers {
         for (name, tensor) in &answer.response.outputs {
-            let file = match answers {
-                [_] => format!("{}.npy", file_name(name)),
-                _ => format!("{}.{}.npy", file_name(&answer.label), file_name(name)),
+            let stem = match answers {
+                [_] => file_name(name),
+                _ => format!("{}.{}", file_name(&answer.label), file_name(name)),
             };
-            save_tensor(&path.join(file), tensor)?;
+            save_tensor(&path.join(untaken(&mut taken, &stem)), tensor)?;
         }
     }
     Ok(())
+}
+
+/// The name of an array's file that no other of this answer has: inputs of one name in two folders give two outputs.
+fn untaken(taken: &mut BTreeSet<String>, stem: &str) -> String {
+    let names = std::iter::once(format!("{stem}.npy")).chain((2..).map(|n| format!("{stem}.{n}.npy")));
+    let name = names.into_iter().find(|name| !taken.contains(name)).unwrap_or_default();
+    taken.insert(name.clone());
+    name
 }
 
 fn save_tensor(path: &Path, tensor: &Tensor) -> Result<(), Failure> {
@@ -318,6 +328,13 @@ fn ordinal(place: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn outputs_of_one_name_are_kept_apart() {
+        let mut taken = BTreeSet::new();
+        let names = ["x.y", "x.y", "z", "x.y"].map(|stem| untaken(&mut taken, stem));
+        assert_eq!(names, ["x.y.npy", "x.y.2.npy", "z.npy", "x.y.3.npy"]);
+    }
 
     #[test]
     fn names_of_tensors_stay_in_the_folder() {
