@@ -74,13 +74,27 @@ fn a_profile_says_where_the_instructions_of_an_inference_go() {
 
 #[test]
 fn a_query_that_cannot_fit_is_told_so() {
-    on_every_runtime("batch of 7,000", |replica| {
+    on_every_runtime("a chain of products", |replica| {
         let service = Service::deploy(replica, None);
-        service.upload("digits", &digits()).expect("it is accepted");
+        // Each product of 512 x 512 takes some 0.22 B.
+        let (size, products) = (512, 30);
+        let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
+        let side = || Dim::Is(i64::from(size));
+        let model = onnx::Model {
+            nodes: (0..products)
+                .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
+                .collect(),
+            inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()])],
+            outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()])],
+            ..Default::default()
+        };
+        service.upload("chain", &model.finish()).expect("it is accepted");
         let caller = service.controller();
-        let answer = caller.infer(&images(7_000)).expect("it fits an update");
+        let half = vec![0.5 / size as f32; (size * size) as usize];
+        let request = request("chain", vec![("x".into(), Tensor::from_f32(vec![size, size], &half))]);
+        let answer = caller.infer(&request).expect("it fits an update");
         assert!(answer.instructions > 5_000_000_000, "{}", answer.instructions);
-        refused(caller.infer_query(&images(7_000)), ErrorCode::TooLarge, &["5000000000", "`infer`"]);
+        refused(caller.infer_query(&request), ErrorCode::TooLarge, &["5000000000", "`infer`"]);
     });
 }
 
