@@ -17,12 +17,15 @@ fn main() {
             writeln!(symbols, "    fn {}{PARAMETERS};", tile.name()).expect("a string takes it");
             tile.name()
         } else {
-            match (tile.kind, tile.packed) {
-                (Kind::F32, Packed::Splat) => format!("twin::f32_splat::<{}, {}>", tile.rows, tile.vectors),
-                (Kind::F32, Packed::Vector) => format!("twin::f32_vector::<{}, {}>", tile.rows, tile.vectors),
-                (Kind::I8, Packed::Splat) => format!("twin::i8_splat::<{}, {}>", tile.rows, tile.vectors),
-                (Kind::I8, Packed::Vector) => format!("twin::i8_vector::<{}, {}>", tile.rows, tile.vectors),
-            }
+            let name = match (tile.kind, tile.packed) {
+                (Kind::F32, Packed::Splat) => "f32_splat",
+                (Kind::F32, Packed::Vector) => "f32_vector",
+                (Kind::I8, Packed::Splat) => "i8_splat",
+                (Kind::I8, Packed::Vector) => "i8_vector",
+                (Kind::I16, Packed::Splat) => "i16_splat",
+                (Kind::I16, Packed::Vector) => "i16_vector",
+            };
+            format!("twin::{name}::<{}, {}>", tile.rows, tile.vectors)
         };
         let Price { fixed, block, step, residual, .. } = tile.emit().1;
         let price = format!("Price {{ fixed: {fixed}, block: {block}, step: {step}, residual: {residual} }}");

@@ -17,6 +17,10 @@ fn values(response: &InferResponse) -> Vec<f32> {
     response.outputs[0].1.to_f32().expect("FP32")
 }
 
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
 #[test]
 fn quantised_answers_are_near_and_those_of_the_file_come_back() {
     on_every_runtime("quantize", |replica| {
@@ -42,7 +46,7 @@ fn quantised_answers_are_near_and_those_of_the_file_come_back() {
         for (own, quantised) in own.iter().zip(&quantised) {
             let (own, quantised) = (values(own), values(quantised));
             assert_ne!(own, quantised, "other weights give other bits");
-            let apart = own.iter().zip(&quantised).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            let apart = apart(&own, &quantised);
             assert!(apart < 0.02, "{apart}");
         }
         // What was measured is of these weights.
@@ -52,6 +56,23 @@ fn quantised_answers_are_near_and_those_of_the_file_come_back() {
         service.upgrade();
         assert_eq!(caller.get_property(graph, "quantize"), Ok(Some("int8".into())), "an upgrade keeps it");
         assert_eq!(caller.infer(&image(1)).expect("it infers").outputs, quantised[1].outputs);
+        caller.set_property(graph, "quantize", Some("int16")).expect("it is quantised otherwise");
+        assert_eq!(caller.get_property(graph, "quantize"), Ok(Some("int16".into())));
+        for (seed, (own, eight)) in own.iter().zip(&quantised).enumerate() {
+            let own = values(own);
+            let sixteen = values(&caller.infer(&image(seed as u32)).expect("it infers"));
+            let (eight, sixteen) = (apart(&own, &values(eight)), apart(&own, &sixteen));
+            assert!(sixteen > 0.0 && sixteen < eight, "{sixteen} {eight}");
+        }
+        let sixteen = caller.describe("digits").expect("it is there");
+        assert!(
+            sixteen.trial_instructions <= after.trial_instructions.map(|n| n / 100 * 101),
+            "for the same instructions but for what finding room takes"
+        );
+        service.upgrade();
+        assert_eq!(caller.get_property(graph, "quantize"), Ok(Some("int16".into())), "an upgrade keeps it");
+        let refusal = caller.set_property(graph, "quantize", Some("int9"));
+        refused(refusal, ErrorCode::InvalidArgument, &["`int8`, `int16` or `none`", "int9"]);
         caller.set_property(graph, "quantize", None).expect("it is taken back");
         assert_eq!(caller.get_property(graph, "quantize"), Ok(None));
         assert_eq!(caller.infer(&image(1)).expect("it infers").outputs, own[1].outputs, "bit for bit");
@@ -80,6 +101,12 @@ fn what_quantising_does_is_told_before_and_after() {
         caller.set_property(graph, "quantize", Some("int8")).expect("it is quantised");
         let again = caller.quantization_error(&image(2)).expect("it is told after");
         assert_eq!(again.outputs, told.outputs);
+        caller.set_property(graph, "quantize", Some("int16")).expect("it is quantised otherwise");
+        let nearer = caller.quantization_error(&image(2)).expect("it is told of what is set");
+        assert_eq!(nearer.quantize, "int16");
+        let (cosine, largest) = (nearer.outputs[0].cosine, nearer.outputs[0].max_error);
+        assert!(cosine >= output.cosine && largest > 0.0 && largest < output.max_error / 4.0, "{nearer:?}");
+        assert!(nearer.instructions <= told.instructions / 100 * 101, "{nearer:?} {told:?}");
         let request = InferRequest { outputs: Some(vec!["no".into()]), ..image(2) };
         refused(caller.quantization_error(&request), ErrorCode::InvalidArgument, &["no output `no`"]);
         let request = InferRequest { model: "none".into(), ..image(2) };
@@ -107,10 +134,18 @@ fn receipts_and_kept_answers_are_of_the_weights_that_gave_them() {
             "what was kept is not of these weights"
         );
         assert!(receipted().cached, "this is");
-        let [own, quantised] = [own, quantised].map(|answer| answer.receipt.expect("it was asked for"));
+        caller.set_property(graph, "quantize", Some("int16")).expect("it is quantised otherwise");
+        let sixteen = receipted();
+        assert!(
+            !sixteen.cached && sixteen.outputs != own.outputs && sixteen.outputs != quantised.outputs,
+            "nor of those of another variant"
+        );
+        let [own, quantised, sixteen] =
+            [own, quantised, sixteen].map(|answer| answer.receipt.expect("it was asked for"));
         assert_eq!(own.model, quantised.model);
         assert_eq!(quantised.engine, format!("{} int8", own.engine));
-        for receipt in [&own, &quantised] {
+        assert_eq!(sixteen.engine, format!("{} int16", own.engine));
+        for receipt in [&own, &quantised, &sixteen] {
             let verify = VerifyRequest { receipt: receipt.clone(), inputs: image(4).inputs, outputs: None };
             let verdict = caller.verify_receipt(&verify).expect("it computes again");
             assert!(verdict.valid && verdict.recomputed, "{verdict:?}");
@@ -127,21 +162,25 @@ fn receipts_and_kept_answers_are_of_the_weights_that_gave_them() {
 fn versions_of_one_file_are_quantised_each_by_itself() {
     on_every_runtime("two versions", |replica| {
         let service = Service::deploy(replica, None);
-        service.upload("digits", &digits()).expect("it is accepted");
-        service.upload("digits", &digits()).expect("it is accepted");
+        for _ in 0..3 {
+            service.upload("digits", &digits()).expect("it is accepted");
+        }
         let caller = service.controller();
-        let [first, second] =
-            ["digits:1", "digits:2"].map(|model| caller.load_by_name(model).expect("it loads"));
+        let [first, second, third] =
+            ["digits:1", "digits:2", "digits:3"].map(|model| caller.load_by_name(model).expect("it loads"));
         caller.set_property(second, "quantize", Some("int8")).expect("it is quantised");
+        caller.set_property(third, "quantize", Some("int16")).expect("it is quantised");
         let ask = |model: &str| {
             values(&caller.infer(&InferRequest { model: model.into(), ..image(3) }).expect("it infers"))
         };
         let own = ask("digits:1");
-        assert_ne!(own, ask("digits:2"));
+        let (eight, sixteen) = (ask("digits:2"), ask("digits:3"));
+        assert!(own != eight && own != sixteen && eight != sixteen);
         assert_eq!(own, ask("digits:1"), "the other stays as it is");
         assert_eq!(caller.get_property(first, "quantize"), Ok(None));
         caller.unload(second).expect("it unloads");
         assert_eq!(own, ask("digits:1"));
+        assert_eq!(sixteen, ask("digits:3"));
         let second = caller.load_by_name("digits:2").expect("it loads");
         assert_eq!(caller.get_property(second, "quantize"), Ok(Some("int8".into())), "it is the version's");
     });

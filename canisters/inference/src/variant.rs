@@ -11,7 +11,7 @@ use crate::receipts::BUILD;
 use crate::resident::Hash;
 
 /// Numbers of the variants, their values of the property `quantize`, and what they are to the engine.
-const VARIANTS: [(u8, &str, Precision); 1] = [(1, "int8", Precision::Int8)];
+const VARIANTS: [(u8, &str, Precision); 2] = [(1, "int8", Precision::Int8), (2, "int16", Precision::Int16)];
 
 /// What a graph is made of: a file, and what is made of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -124,7 +124,7 @@ Examples:
   ic-nn run encoder.onnx --input input_ids=ids.npy attention_mask=mask.npy --save out/
   ic-nn run encoder.onnx --input tokens.npz --json
   ic-nn run model.onnx --input random:7 --shape 1x3x320x320
-  ic-nn run model.onnx --input random:7 --quantize int8
+  ic-nn run model.onnx --input random:7 --quantize int16
   ic-nn run models/digits.onnx --input models/digits/ --top 3 --upgrade";
 
 const UPLOAD_EXAMPLES: &str = "\
@@ -190,7 +190,7 @@ pub struct WasmArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub struct QuantizeArgs {
     /// Quantise the weights of products when the model is loaded, and say what that does to the answers
-    #[arg(long, value_name = "TYPE", value_parser = ["int8"])]
+    #[arg(long, value_name = "TYPE", value_parser = ["int8", "int16"])]
     pub quantize: Option<String>,
 }
 

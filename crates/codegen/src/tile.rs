@@ -12,8 +12,8 @@
 //!
 //! What a multiply-add of four lanes costs: both operands' `local.get` (2), mul (2), add (2). Sums stay on the stack over
 //! [`Tile::unroll`] steps of `k`, so its own get and set are paid once in so many; an operand's first use is its load, by
-//! `local.tee`. In whole numbers, products are summed by pairs: eight in a dot (1) and an add (1); int8 is made int16 by the
-//! load itself, or by one instruction after it.
+//! `local.tee`. In whole numbers, products are summed by pairs: eight in a dot (1) and an add (1); int16 is read as it is,
+//! int8 is made int16 by the load itself, or by one instruction after it.
 
 use wasm_encoder::{Function, Instruction as I, ValType};
 
@@ -26,6 +26,20 @@ pub enum Kind {
     F32,
     /// int8, on the packed side, times int16 into int32. A step of `k` is two rows, their numbers side by side.
     I8,
+    /// int16 times int16 into int32, as [`Kind::I8`] otherwise.
+    I16,
+}
+
+impl Kind {
+    /// Whether numbers are whole, and a step of `k` is two rows.
+    fn whole(self) -> bool {
+        self != Kind::F32
+    }
+
+    /// Bytes of a number, or of a pair of whole ones, on the packed side; of the other side there are four.
+    fn width(self) -> u32 {
+        if self == Kind::I8 { 2 } else { 4 }
+    }
 }
 
 /// The operand that lies in the order in which the tile reads it.
@@ -72,7 +86,7 @@ const VECTORS: [u32; 4] = [8, 4, 2, 1];
 /// Every tile.
 pub fn tiles() -> Vec<Tile> {
     let mut tiles = vec![];
-    for kind in [Kind::F32, Kind::I8] {
+    for kind in [Kind::F32, Kind::I8, Kind::I16] {
         for packed in [Packed::Splat, Packed::Vector] {
             for rows in ROWS {
                 for vectors in VECTORS {
@@ -106,7 +120,7 @@ enum P {
     ResidualStride,
     /// Not 0 where outputs are held between the two bounds.
     Clamp,
-    /// Addresses of the factors of whole sums, f32: one a row; one a column where the vector side is packed. Only `Kind::I8`.
+    /// Addresses of the factors of whole sums, f32: one a row; one a column where the vector side is packed.
     RowScale,
     ColumnScale,
     /// The bounds, f32.
@@ -119,7 +133,11 @@ const PARAMETERS: u32 = 15;
 impl Tile {
     /// The symbol it is linked by.
     pub fn name(&self) -> String {
-        let kind = if self.kind == Kind::F32 { "f32" } else { "i8" };
+        let kind = match self.kind {
+            Kind::F32 => "f32",
+            Kind::I8 => "i8",
+            Kind::I16 => "i16",
+        };
         let packed = if self.packed == Packed::Splat { "s" } else { "v" };
         format!("ic_nn_tile_{kind}_{packed}{}x{}", self.rows, self.vectors)
     }
@@ -133,7 +151,7 @@ impl Tile {
     /// for every tile; whole numbers add to the same in any order, and narrow tiles of those, which run at edges, are half as long
     /// instead.
     pub fn unroll(&self) -> u32 {
-        if self.kind == Kind::I8 && self.vectors < 8 && self.rows * self.vectors < 32 { 8 } else { 16 }
+        if self.kind.whole() && self.vectors < 8 && self.rows * self.vectors < 32 { 8 } else { 16 }
     }
 
     /// The function, and what a call of it is charged.
@@ -203,7 +221,7 @@ impl Writer {
                 _ => e.get(self.rows[row - 1]).get(P::SplatStride as u32).put(I::I32Add).set(local),
             };
         }
-        if self.tile.kind == Kind::I8 {
+        if self.tile.kind.whole() {
             // Whole sums begin at 0, as a local does; the bias is real.
             return;
         }
@@ -235,7 +253,7 @@ impl Writer {
         let (rows, vectors) = (self.tile.rows, self.tile.vectors);
         let (product, sum) = match self.tile.kind {
             Kind::F32 => (I::F32x4Mul, I::F32x4Add),
-            Kind::I8 => (I::I32x4DotI16x8S, I::I32x4Add),
+            Kind::I8 | Kind::I16 => (I::I32x4DotI16x8S, I::I32x4Add),
         };
         for row in 0..rows as usize {
             for vector in 0..vectors as usize {
@@ -262,30 +280,25 @@ impl Writer {
         }
         match self.tile.packed {
             Packed::Splat => {
-                e.advance(P::Splat as u32, self.width() / 4 * rows * count);
+                e.advance(P::Splat as u32, self.tile.kind.width() * rows * count);
                 // The address of the last step is at hand.
                 let last = self.steps[count as usize - 1];
                 e.get(last).get(P::VectorStride as u32).put(I::I32Add).set(P::Vector as u32);
             }
             Packed::Vector => {
                 self.rows.iter().for_each(|row| e.advance(*row, 4 * count));
-                e.advance(P::Vector as u32, self.width() * vectors * count);
+                e.advance(P::Vector as u32, 4 * self.tile.kind.width() * vectors * count);
             }
         }
-    }
-
-    /// Bytes of four numbers, or pairs of them, of the packed side.
-    fn width(&self) -> u32 {
-        if self.tile.kind == Kind::F32 { 16 } else { 8 }
     }
 
     fn load_splat(&self, e: &mut Emit, row: usize, step: usize) {
         let place = step as u32 * self.tile.rows + row as u32;
         match (self.tile.packed, self.tile.kind) {
-            (Packed::Splat, Kind::F32) => e.get(P::Splat as u32).put(I::V128Load32Splat(at(4 * place))),
             (Packed::Splat, Kind::I8) => {
                 e.get(P::Splat as u32).put(I::V128Load16Splat(at(2 * place))).put(I::I16x8ExtendLowI8x16S)
             }
+            (Packed::Splat, _) => e.get(P::Splat as u32).put(I::V128Load32Splat(at(4 * place))),
             (Packed::Vector, _) => e.get(self.rows[row]).put(I::V128Load32Splat(at(4 * step as u32))),
         };
         // A row of one vector uses it once.
@@ -298,7 +311,7 @@ impl Writer {
         let offset = match self.tile.packed {
             Packed::Vector => {
                 e.get(P::Vector as u32);
-                self.width() * (step as u32 * self.tile.vectors + vector as u32)
+                4 * self.tile.kind.width() * (step as u32 * self.tile.vectors + vector as u32)
             }
             Packed::Splat if vector > 0 => {
                 e.get(self.steps[step]);

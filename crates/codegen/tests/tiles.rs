@@ -48,6 +48,8 @@ fn operands(tile: Tile, steps: usize, next: &mut impl FnMut() -> f32) -> Operand
         (Kind::F32, _) => next(),
         (Kind::I8, true) => (next() * 127.0).round(),
         (Kind::I8, false) => (next() * 32_000.0).round(),
+        // All there are: what does not fit a sum goes around, in the tile as in the loop.
+        (Kind::I16, _) => (next() * 32_768.0).floor(),
     };
     let splat_packed = tile.packed == Packed::Splat;
     let splat: Vec<Vec<f32>> = (0..rows).map(|_| (0..k).map(|_| number(splat_packed)).collect()).collect();
@@ -56,7 +58,7 @@ fn operands(tile: Tile, steps: usize, next: &mut impl FnMut() -> f32) -> Operand
     let bytes = |x: f32, packed: bool| match (tile.kind, packed) {
         (Kind::F32, _) => x.to_le_bytes().to_vec(),
         (Kind::I8, true) => vec![x as i8 as u8],
-        (Kind::I8, false) => (x as i16).to_le_bytes().to_vec(),
+        (Kind::I8, false) | (Kind::I16, _) => (x as i16).to_le_bytes().to_vec(),
     };
     // What is read in place has gaps from row to row, and from step to step.
     let (mut splat_bytes, mut vector_bytes) = (vec![], vec![]);
@@ -185,8 +187,9 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                     let products = o.splat[row].iter().zip(&o.vector).map(|(a, b)| (*a, b[column]));
                     let mut expected = match tile.kind {
                         Kind::F32 => by_blocks(begin, products.map(|(a, b)| a * b), tile.unroll() as usize),
-                        Kind::I8 => {
-                            let sum: i32 = products.map(|(a, b)| a as i32 * b as i32).sum();
+                        Kind::I8 | Kind::I16 => {
+                            let sum =
+                                products.fold(0i32, |sum, (a, b)| sum.wrapping_add(a as i32 * b as i32));
                             let real = sum as f32 * row_scale[row];
                             let real = if tile.packed == Packed::Vector {
                                 real * column_scale[column]

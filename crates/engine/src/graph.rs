@@ -138,8 +138,9 @@ impl Graph {
         Self::load_with(encoding, files, Precision::F32, limits)
     }
 
-    /// [`Graph::load_as`] with weights of another precision than the file's: in int8 a product takes a third of the
-    /// instructions, and its weights a quarter of the heap. Inputs, outputs and everything between products stay as they are.
+    /// [`Graph::load_as`] with weights of another precision than the file's: in int8 and in int16 a product takes a third of
+    /// the instructions, and its weights a quarter of the heap and half of it. Inputs, outputs and everything between products
+    /// stay as they are.
     ///
     /// # Errors
     /// As [`Graph::load_as`].

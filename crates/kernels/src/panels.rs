@@ -1,7 +1,7 @@
-//! A packed operand, in f32 or in int8, whole or in Strassen's quarters: whichever is cheaper.
+//! A packed operand, in f32 or in whole numbers, whole or in Strassen's quarters: whichever is cheaper.
 
 use crate::product::{After, By, Matrix, Weights, price};
-use crate::quantised::{Int8Weights, LONGEST};
+use crate::quantised::{LONGEST, WholeWeights, Width};
 use crate::strassen::Strassen;
 
 /// What the numbers of a packed operand are.
@@ -12,6 +12,21 @@ pub enum Precision {
     F32,
     /// int8, with activations quantised as they come. Sums that are too long for that stay f32.
     Int8,
+    /// int16 of as many bits as sums leave, with activations quantised as they come: nearer than int8 in the same
+    /// instructions and twice the space. Sums that are too long for that stay f32.
+    Int16,
+}
+
+impl Precision {
+    /// What weights of sums of `k` are kept as, where not in f32.
+    fn whole(self, k: usize) -> Option<Width> {
+        match self {
+            Precision::F32 => None,
+            Precision::Int8 => Some(Width::Int8),
+            Precision::Int16 => Some(Width::Int16),
+        }
+        .filter(|_| k <= LONGEST)
+    }
 }
 
 /// How constants are packed.
@@ -37,8 +52,8 @@ pub enum Panels {
     F32(Weights),
     /// f32, for large products.
     Strassen(Strassen),
-    /// int8.
-    Int8(Int8Weights),
+    /// int8 or int16.
+    Whole(WholeWeights),
 }
 
 impl Panels {
@@ -50,9 +65,9 @@ impl Panels {
         bias: &[f32],
         at: impl Fn(usize, usize) -> f32,
     ) -> Panels {
-        match precision {
-            Precision::Int8 if k <= LONGEST => Panels::Int8(Int8Weights::rows(m, k, bias, at)),
-            _ => Panels::F32(Weights::rows(m, k, bias, at)),
+        match precision.whole(k) {
+            Some(width) => Panels::Whole(WholeWeights::rows(width, m, k, bias, at)),
+            None => Panels::F32(Weights::rows(m, k, bias, at)),
         }
     }
 
@@ -64,9 +79,9 @@ impl Panels {
         bias: &[f32],
         at: impl Fn(usize, usize) -> f32,
     ) -> Panels {
-        match precision {
-            Precision::Int8 if k <= LONGEST => Panels::Int8(Int8Weights::columns(k, n, bias, at)),
-            _ => Panels::F32(Weights::columns(k, n, bias, at)),
+        match precision.whole(k) {
+            Some(width) => Panels::Whole(WholeWeights::columns(width, k, n, bias, at)),
+            None => Panels::F32(Weights::columns(k, n, bias, at)),
         }
     }
 
@@ -82,14 +97,12 @@ impl Panels {
         w: &[f32],
         [along_m, along_k]: [usize; 2],
     ) -> Panels {
-        match packing.precision {
-            Precision::Int8 if k <= LONGEST => {
-                Panels::Int8(Int8Weights::rows(m, k, &[], |row, step| w[row * along_m + step * along_k]))
-            }
-            Precision::F32 => split(By::Rows, others, packing, [m, k], w, [along_m, along_k])
-                .unwrap_or_else(|| Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k]))),
-            Precision::Int8 => Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k])),
+        if let Some(width) = packing.precision.whole(k) {
+            let at = |row, step| w[row * along_m + step * along_k];
+            return Panels::Whole(WholeWeights::rows(width, m, k, &[], at));
         }
+        split(By::Rows, others, packing, [m, k], w, [along_m, along_k])
+            .unwrap_or_else(|| Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k])))
     }
 
     /// [`Panels::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias, for products with
@@ -104,16 +117,12 @@ impl Panels {
         w: &[f32],
         [along_k, along_n]: [usize; 2],
     ) -> Panels {
-        match packing.precision {
-            Precision::Int8 if k <= LONGEST => {
-                Panels::Int8(Int8Weights::columns(k, n, &[], |step, column| {
-                    w[step * along_k + column * along_n]
-                }))
-            }
-            Precision::F32 => split(By::Columns, others, packing, [n, k], w, [along_n, along_k])
-                .unwrap_or_else(|| Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n]))),
-            Precision::Int8 => Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n])),
+        if let Some(width) = packing.precision.whole(k) {
+            let at = |step, column| w[step * along_k + column * along_n];
+            return Panels::Whole(WholeWeights::columns(width, k, n, &[], at));
         }
+        split(By::Columns, others, packing, [n, k], w, [along_n, along_k])
+            .unwrap_or_else(|| Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n])))
     }
 
     /// The same with another bias, one number an output, or with that which it has where none comes.
@@ -126,7 +135,7 @@ impl Panels {
             _ if bias.is_empty() => self,
             Panels::F32(weights) => Panels::F32(weights.with_bias(bias)),
             Panels::Strassen(weights) => Panels::Strassen(weights.with_bias(bias)),
-            Panels::Int8(weights) => Panels::Int8(weights.with_bias(bias)),
+            Panels::Whole(weights) => Panels::Whole(weights.with_bias(bias)),
         }
     }
 
@@ -135,7 +144,7 @@ impl Panels {
         match self {
             Panels::F32(weights) => weights.bias(),
             Panels::Strassen(weights) => weights.bias(),
-            Panels::Int8(weights) => weights.bias(),
+            Panels::Whole(weights) => weights.bias(),
         }
     }
 
@@ -144,7 +153,7 @@ impl Panels {
         match self {
             Panels::F32(weights) => weights.k(),
             Panels::Strassen(weights) => weights.k(),
-            Panels::Int8(weights) => weights.k(),
+            Panels::Whole(weights) => weights.k(),
         }
     }
 
@@ -153,7 +162,7 @@ impl Panels {
         match self {
             Panels::F32(weights) => weights.outputs(),
             Panels::Strassen(weights) => weights.outputs(),
-            Panels::Int8(weights) => weights.outputs(),
+            Panels::Whole(weights) => weights.outputs(),
         }
     }
 
@@ -162,7 +171,7 @@ impl Panels {
         match self {
             Panels::F32(_) => 0,
             Panels::Strassen(weights) => weights.scratch(others),
-            Panels::Int8(weights) => weights.scratch(others),
+            Panels::Whole(weights) => weights.scratch(others),
         }
     }
 
@@ -174,7 +183,7 @@ impl Panels {
         match self {
             Panels::F32(weights) => weights.times(x, from, out, to, after),
             Panels::Strassen(weights) => weights.run(x, from, out, to, after),
-            Panels::Int8(weights) => weights.times(x, from, out, to, after),
+            Panels::Whole(weights) => weights.times(x, from, out, to, after),
         }
     }
 
@@ -186,7 +195,7 @@ impl Panels {
         match self {
             Panels::F32(weights) => weights.under(x, from, out, to, after),
             Panels::Strassen(weights) => weights.run(x, from, out, to, after),
-            Panels::Int8(weights) => weights.under(x, from, out, to, after),
+            Panels::Whole(weights) => weights.under(x, from, out, to, after),
         }
     }
 }
@@ -200,6 +209,9 @@ fn split(
     w: &[f32],
     apart: [usize; 2],
 ) -> Option<Panels> {
+    if packing.precision != Precision::F32 {
+        return None;
+    }
     let left =
         packing.spare.checked_sub(Strassen::more(m, k)).filter(|_| Strassen::pays(by, m, k, others))?;
     let weights = Strassen::new(by, [m, k], w, apart)?;

@@ -1,8 +1,15 @@
-//! Matrix products of weights in int8 with activations that are quantised as they come.
+//! Matrix products of weights in int8 or int16 with activations that are quantised as they come.
 //!
-//! Weights have a scale for each output, so that the largest of its numbers is 127. Activations have as many bits as the
-//! sums leave room for, 16 at most: a dot of int16 costs the same however large its numbers are, and a sum of `k` products
-//! has to fit 31 bits. With 384 numbers a sum that is all 16 bits, with 4,608 it is 12; so what is lost is the weights'.
+//! A dot of int16 costs the same however large its numbers are, and a sum of `k` products has to fit 31 bits. Both kinds of
+//! weights have a scale for each output:
+//!
+//! - int8: the largest of the output's numbers is 127, and activations have as many bits as the sums then leave room for, 16
+//!   at most. With 384 numbers a sum that is all 16 bits, with 4,608 it is 12; so what is lost is the weights'.
+//! - int16: bits are shared so that both lose about the same ([`Width::most`]). How large an output's weights may be is
+//!   what the magnitudes of that output's own weights leave, which are known: of weights whose mean is a fifth of their largest,
+//!   the largest is five times what it could be if all were as large. With 384 numbers that is 12 bits beside activations of
+//!   14, with 4,608 it is 10 beside 12.
+//!
 //! The scale of activations is that of a token's row, or of all the pixels at hand. Where one of those is no number or
 //! infinite, all its outputs are no numbers.
 
@@ -16,37 +23,120 @@ const COLUMNS: usize = 128;
 /// 1.5 · 2^23: added to a float of fewer than 22 bits, it leaves the nearest whole number in the lower bits.
 const NEAREST: f32 = 12_582_912.0;
 
-/// A packed operand in int8 with its scales and bias.
+/// What weights are kept as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// A byte each.
+    Int8,
+    /// Two bytes each, of as many bits as the sums leave.
+    Int16,
+}
+
+impl Width {
+    /// The largest activation for sums of `k`.
+    ///
+    /// For int16 it balances what is lost. Weights have units of `mean · A · k / 2^31`, where `A` is what this answers and the mean is
+    /// of the output's magnitudes; activations have units of `largest / A`, and their largest is taken to be sixteen
+    /// times their mean. Those are equal parts of the means at `A² = 16 · 2^31 / k`.
+    fn most(self, k: usize) -> f32 {
+        match self {
+            Width::Int8 => (i32::MAX as usize / (127 * k.next_multiple_of(2).max(2))).min(32_767) as f32,
+            Width::Int16 => {
+                (16.0 * f64::from(i32::MAX) / k.max(1) as f64).sqrt().min(32_767.0).floor() as f32
+            }
+        }
+    }
+
+    /// The largest weight.
+    fn largest(self) -> f32 {
+        match self {
+            Width::Int8 => 127.0,
+            Width::Int16 => 32_767.0,
+        }
+    }
+
+    /// The unit of an output's `k` weights.
+    ///
+    /// For int16 no sum overflows: the magnitudes of whole weights add up to what `most` activations of one sign leave of 31
+    /// bits, less `k`, when they are not rounded; rounding adds `k / 2` at most, and that of the unit and the
+    /// divisions, 2^-23 of the sum, less than the other half (of one weight, which has none, the largest is far from it).
+    fn unit(self, k: usize, numbers: impl Iterator<Item = f32>) -> f32 {
+        let larger = |most: f32, x: f32| if x.abs() > most { x.abs() } else { most };
+        match self {
+            Width::Int8 => numbers.fold(0.0f32, larger) / self.largest(),
+            Width::Int16 => {
+                let (mut most, mut sum) = (0.0f32, 0.0f64);
+                for x in numbers {
+                    most = larger(most, x);
+                    sum += f64::from(x.abs());
+                }
+                let room = (f64::from(i32::MAX) / f64::from(self.most(k))).floor() - k as f64;
+                let (unit, least) = ((sum / room) as f32, most / self.largest());
+                // Where a weight is no number, neither is the unit, and so are the outputs.
+                let unit = if unit < least { least } else { unit };
+                // A unit of fewer bits is not what was reckoned with: all its weights count as 0.
+                if unit < f32::MIN_POSITIVE { 0.0 } else { unit }
+            }
+        }
+    }
+
+    /// Two numbers along `k` in units of `unit`; 0 beyond the end.
+    fn pair(self, first: usize, k: usize, unit: f32, at: impl Fn(usize) -> f32) -> [i16; 2] {
+        let largest = self.largest();
+        [first, first + 1].map(|step| {
+            let units = if step < k && unit > 0.0 { at(step) / unit } else { 0.0 };
+            units.round_ties_even().clamp(-largest, largest) as i16
+        })
+    }
+
+    /// Bytes of a number.
+    fn bytes(self) -> usize {
+        match self {
+            Width::Int8 => 1,
+            Width::Int16 => 2,
+        }
+    }
+
+    /// A pair behind those that are packed.
+    fn push(self, pair: [i16; 2], packed: &mut Vec<u8>) {
+        match self {
+            Width::Int8 => packed.extend(pair.map(|x| x as u8)),
+            Width::Int16 => packed.extend_from_slice(pair.map(i16::to_ne_bytes).as_flattened()),
+        }
+    }
+}
+
+/// A packed operand in whole numbers with its scales and bias.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Int8Weights {
+pub struct WholeWeights {
     by: By,
+    tiles: Family,
+    /// The largest activation.
+    most: f32,
+    /// Bytes of a weight.
+    bytes: usize,
     /// Rows or columns that are outputs.
     outputs: usize,
     /// Length of the sums.
     k: usize,
     /// Panel after panel, pairs along `k`.
-    packed: Vec<i8>,
+    packed: Vec<u8>,
     /// One an output; columns up to whole vectors. What a unit of the weights is.
     scales: Vec<f32>,
     /// As the scales.
     bias: Vec<f32>,
 }
 
-/// The longest sums that are served: with more, activations had fewer bits than weights.
+/// The longest sums that are served: with more, activations had fewer bits than int8 has.
 pub const LONGEST: usize = (i32::MAX as usize) / (127 * 127);
 
-/// The largest activation for sums of `k`.
-fn most(k: usize) -> f32 {
-    (i32::MAX as usize / (127 * k.next_multiple_of(2).max(2))).min(32_767) as f32
-}
-
-/// One over the unit in which numbers of a largest magnitude are counted, and the unit.
-fn unit(magnitude: u32, k: usize) -> (f32, f32) {
+/// One over the unit in which numbers of a largest magnitude are counted, up to `most`, and the unit.
+fn unit(magnitude: u32, most: f32) -> (f32, f32) {
     let magnitude = f32::from_bits(magnitude);
     if !magnitude.is_finite() {
         return (0.0, f32::NAN);
     }
-    let unit = magnitude / most(k);
+    let unit = magnitude / most;
     // Where the unit is below what can be turned, all numbers count as 0.
     let inverse = 1.0 / unit;
     if inverse.is_finite() { (inverse, unit) } else { (0.0, 0.0) }
@@ -68,48 +158,77 @@ fn nearest(x: f32, inverse: f32) -> i16 {
     (x * inverse + NEAREST).to_bits() as i16
 }
 
-impl Int8Weights {
-    /// Packs `w[m][k]`, given by `at(m, k)`, for [`Int8Weights::times`]. `bias` has one number a row, or none.
+impl WholeWeights {
+    /// Packs `w[m][k]`, given by `at(m, k)`, for [`WholeWeights::times`]. `bias` has one number a row, or none.
     ///
     /// # Panics
     /// Where `k` is over [`LONGEST`].
-    pub fn rows(m: usize, k: usize, bias: &[f32], at: impl Fn(usize, usize) -> f32) -> Int8Weights {
+    pub fn rows(
+        width: Width,
+        m: usize,
+        k: usize,
+        bias: &[f32],
+        at: impl Fn(usize, usize) -> f32,
+    ) -> WholeWeights {
         assert!(k <= LONGEST, "sums of {k}");
-        let scales: Vec<f32> = (0..m).map(|row| scale((0..k).map(|step| at(row, step)))).collect();
-        let mut packed = Vec::with_capacity(m * k.next_multiple_of(2));
+        let scales: Vec<f32> = (0..m).map(|row| width.unit(k, (0..k).map(|step| at(row, step)))).collect();
+        let mut packed = Vec::with_capacity(width.bytes() * m * k.next_multiple_of(2));
         for (first, rows) in cuts(m) {
             for step in 0..k.div_ceil(2) {
                 for (row, &scale) in scales.iter().enumerate().skip(first).take(rows) {
-                    packed.extend(pair(2 * step, k, scale, |step| at(row, step)));
+                    width.push(width.pair(2 * step, k, scale, |step| at(row, step)), &mut packed);
                 }
             }
         }
-        Int8Weights { by: By::Rows, outputs: m, k, packed, scales, bias: filled(bias, m) }
+        WholeWeights {
+            by: By::Rows,
+            tiles: if width == Width::Int8 { Family::I8Splat } else { Family::I16Splat },
+            most: width.most(k),
+            bytes: width.bytes(),
+            outputs: m,
+            k,
+            packed,
+            scales,
+            bias: filled(bias, m),
+        }
     }
 
-    /// Packs `w[k][n]`, given by `at(k, n)`, for [`Int8Weights::under`]. `bias` has one number a column, or none.
+    /// Packs `w[k][n]`, given by `at(k, n)`, for [`WholeWeights::under`]. `bias` has one number a column, or none.
     ///
     /// # Panics
     /// Where `k` is over [`LONGEST`].
-    pub fn columns(k: usize, n: usize, bias: &[f32], at: impl Fn(usize, usize) -> f32) -> Int8Weights {
+    pub fn columns(
+        width: Width,
+        k: usize,
+        n: usize,
+        bias: &[f32],
+        at: impl Fn(usize, usize) -> f32,
+    ) -> WholeWeights {
         assert!(k <= LONGEST, "sums of {k}");
         let vectors = n.div_ceil(4);
-        let mut scales: Vec<f32> = (0..n).map(|column| scale((0..k).map(|step| at(step, column)))).collect();
+        let mut scales: Vec<f32> =
+            (0..n).map(|column| width.unit(k, (0..k).map(|step| at(step, column)))).collect();
         scales.resize(4 * vectors, 0.0);
-        let mut packed = Vec::with_capacity(4 * vectors * k.next_multiple_of(2));
+        let mut packed = Vec::with_capacity(width.bytes() * 4 * vectors * k.next_multiple_of(2));
         for (first, count) in cuts(vectors) {
             for step in 0..k.div_ceil(2) {
                 for (column, &scale) in scales.iter().enumerate().skip(4 * first).take(4 * count) {
-                    packed.extend(pair(
-                        2 * step,
-                        k,
-                        scale,
-                        |step| if column < n { at(step, column) } else { 0.0 },
-                    ));
+                    let at = |step| if column < n { at(step, column) } else { 0.0 };
+                    width.push(width.pair(2 * step, k, scale, at), &mut packed);
                 }
             }
         }
-        Int8Weights { by: By::Columns, outputs: n, k, packed, scales, bias: filled(bias, 4 * vectors) }
+        WholeWeights {
+            by: By::Columns,
+            tiles: if width == Width::Int8 { Family::I8Vector } else { Family::I16Vector },
+            most: width.most(k),
+            bytes: width.bytes(),
+            outputs: n,
+            k,
+            packed,
+            scales,
+            bias: filled(bias, 4 * vectors),
+        }
     }
 
     /// The same with another bias, one number an output.
@@ -117,7 +236,7 @@ impl Int8Weights {
     /// # Panics
     /// Where there are fewer.
     #[must_use]
-    pub fn with_bias(mut self, bias: &[f32]) -> Int8Weights {
+    pub fn with_bias(mut self, bias: &[f32]) -> WholeWeights {
         self.bias[..self.outputs].copy_from_slice(&bias[..self.outputs]);
         self
     }
@@ -153,7 +272,7 @@ impl Int8Weights {
         self.check(x, from, out, to, after);
         let n = from.columns;
         let largest = x.chunks(from.stride.max(1)).take(from.rows).map(|row| magnitude(&row[..n])).max();
-        let (inverse, unit) = unit(largest.unwrap_or(0), self.k);
+        let (inverse, unit) = unit(largest.unwrap_or(0), self.most);
         let scales: Vec<f32> = self.scales.iter().map(|scale| scale * unit).collect();
         let width = n.clamp(4, COLUMNS).next_multiple_of(4).min(COLUMNS);
         let mut pairs = vec![0i16; 2 * self.k.div_ceil(2) * width];
@@ -216,7 +335,7 @@ impl Int8Weights {
                     None => std::ptr::null(),
                 };
                 let call = Call {
-                    splat: self.packed[2 * row * steps..].as_ptr().cast(),
+                    splat: self.packed[2 * row * steps * self.bytes..].as_ptr(),
                     splat_stride: 0,
                     vector: pairs[2 * column..].as_ptr().cast(),
                     vector_stride: 4 * width,
@@ -232,7 +351,7 @@ impl Int8Weights {
                 };
                 // SAFETY: pairs have `width` columns in each step; outputs and residual hold the tile (`check`), or are the
                 // copies, of eight rows and four columns.
-                unsafe { family(Family::I8Splat)[4 * place(rows) + place(vectors)].call(&call) };
+                unsafe { family(self.tiles)[4 * place(rows) + place(vectors)].call(&call) };
                 if !direct {
                     for (ix, wide) in wide.iter().take(rows).enumerate() {
                         out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
@@ -255,7 +374,7 @@ impl Int8Weights {
         let mut units = vec![0.0; from.rows];
         for (row, (pairs, to)) in pairs.chunks_exact_mut((2 * steps).max(1)).zip(&mut units).enumerate() {
             let numbers = &x[row * from.stride..row * from.stride + self.k];
-            let (inverse, unit) = unit(magnitude(numbers), self.k);
+            let (inverse, unit) = unit(magnitude(numbers), self.most);
             *to = unit;
             quantise(numbers, inverse, pairs);
         }
@@ -279,7 +398,7 @@ impl Int8Weights {
                 let call = Call {
                     splat: pairs[2 * steps * row..].as_ptr().cast(),
                     splat_stride: 4 * steps,
-                    vector: self.packed[8 * first * steps..].as_ptr().cast(),
+                    vector: self.packed[8 * first * steps * self.bytes..].as_ptr(),
                     vector_stride: 0,
                     out: if direct { out[at..].as_mut_ptr().cast() } else { wide.as_mut_ptr().cast() },
                     out_stride: if direct { 4 * to.stride } else { 128 },
@@ -293,7 +412,7 @@ impl Int8Weights {
                 };
                 // SAFETY: pairs have a row for each of `from`; outputs and residual hold the tile (`check`), or are the
                 // copies, of eight rows and thirty-two columns.
-                unsafe { family(Family::I8Vector)[4 * place(rows) + place(vectors)].call(&call) };
+                unsafe { family(self.tiles)[4 * place(rows) + place(vectors)].call(&call) };
                 if !direct {
                     for (ix, wide) in wide.iter().take(rows).enumerate() {
                         out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
@@ -311,19 +430,6 @@ impl Int8Weights {
             "the residual is shorter than the outputs"
         );
     }
-}
-
-/// What one unit of the largest number's 127 is.
-fn scale(numbers: impl Iterator<Item = f32>) -> f32 {
-    numbers.fold(0.0f32, |most, x| if x.abs() > most { x.abs() } else { most }) / 127.0
-}
-
-/// Two numbers along `k` in units of `scale`; 0 beyond the end.
-fn pair(first: usize, k: usize, scale: f32, at: impl Fn(usize) -> f32) -> [i8; 2] {
-    [first, first + 1].map(|step| {
-        let units = if step < k && scale > 0.0 { at(step) / scale } else { 0.0 };
-        units.round_ties_even().clamp(-127.0, 127.0) as i8
-    })
 }
 
 /// Numbers one behind the other, as whole units.

@@ -14,6 +14,10 @@ pub(crate) enum Family {
     I8Splat,
     /// int8 times int16, the vector side packed.
     I8Vector,
+    /// int16 times int16, the splat side packed.
+    I16Splat,
+    /// int16 times int16, the vector side packed.
+    I16Vector,
 }
 
 /// Steps of `k` whose products have a sum of their own.
@@ -97,7 +101,8 @@ impl Tile {
     /// # Safety
     /// For every step the packed side holds `rows` numbers, or `4 * vectors` columns; the other side as many at its stride.
     /// `out`, and `residual` where it is not null, hold `rows` rows of `4 * vectors` f32 at their strides; `bias` and the
-    /// scales of the family what [`Call`] says. A number is f32; or a pair along `k`, int8 on the packed side and int16 on the other.
+    /// scales of the family what [`Call`] says. A number is f32; or a pair along `k`, int8 or int16 on
+    /// the packed side as the family says and int16 on the other.
     pub(crate) unsafe fn call(&self, call: &Call) {
         let (low, high) = call.bounds.unwrap_or((0.0, 0.0));
         // SAFETY: the caller's, word by word.

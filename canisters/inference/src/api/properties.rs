@@ -32,7 +32,8 @@ const SETTABLE: [(&str, &str); 5] = [
     (
         "quantize",
         "`int8`: weights of products become numbers of 8 bits, which take a fraction of the instructions and a quarter of the \
-         heap; `none`, as where it is not set: they stay as in the file. Setting it loads and tries the model",
+         heap; `int16`: of 16 bits at most, nearer for no more instructions, in half the heap; `none`, as where it is not \
+         set: they stay as in the file. Setting it loads and tries the model",
     ),
     ("cache", "answers that are kept for equal inputs, 0 to 10000; not kept where it is not set"),
 ];
@@ -84,7 +85,7 @@ impl Properties {
                 self.max_instructions = Some(most.ok_or_else(|| expected("a number above 0"))?);
             }
             "quantize" => {
-                variant::of_value(value).ok_or_else(|| expected("`int8` or `none`"))?;
+                variant::of_value(value).ok_or_else(|| expected("`int8`, `int16` or `none`"))?;
             }
             "cache" => {
                 let entries = value.parse().ok().filter(|n: &usize| *n <= MAX_CACHE);

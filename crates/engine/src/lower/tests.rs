@@ -42,8 +42,8 @@ fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
     (nodes, left)
 }
 
-/// Runs the graph as it is and lowered onto int8; answers how far apart they point (1 is the same way).
-fn cosine(model: TypedModel, inputs: &[Tensor]) -> f64 {
+/// Runs the graph as it is and lowered onto whole numbers; answers how far apart they point (1 is the same way).
+fn cosine(model: TypedModel, inputs: &[Tensor], precision: Precision) -> f64 {
     let run = |model: TypedModel| {
         let inputs = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
         let out = model.into_optimized().unwrap().into_runnable().unwrap().run(inputs).unwrap().remove(0);
@@ -51,16 +51,16 @@ fn cosine(model: TypedModel, inputs: &[Tensor]) -> f64 {
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered, Precision::Int8).unwrap();
+    lower(&mut lowered, precision).unwrap();
     assert!(lowered.nodes().iter().any(|node| node.op_is::<Lowered>()));
     let got = run(lowered);
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-    assert_ne!(got, expected, "int8 is not f32");
+    assert_ne!(got, expected, "{precision:?} is not f32");
     dot(&got, &expected) / (dot(&got, &got) * dot(&expected, &expected)).sqrt()
 }
 
 #[test]
-fn products_in_int8_point_the_same_way() {
+fn products_in_whole_numbers_point_the_same_way() {
     for (expression, a, b, constant) in [
         ("mk,kn->mn", [9, 70], [70, 45], [false, true]),
         ("mk,kn->nm", [70, 33], [33, 50], [true, false]),
@@ -68,8 +68,10 @@ fn products_in_int8_point_the_same_way() {
     ] {
         let b = if expression.contains("ihw") { vec![b[0], 6, 5] } else { b.to_vec() };
         let (model, inputs) = einsum(expression, &a, &b, constant);
-        let same = cosine(model, &inputs);
-        assert!(same > 0.9999, "{expression}: {same}");
+        let eight = cosine(model.clone(), &inputs, Precision::Int8);
+        let sixteen = cosine(model, &inputs, Precision::Int16);
+        assert!(eight > 0.9999, "{expression}: {eight}");
+        assert!(sixteen > 0.999_999 && sixteen > eight, "{expression}: {sixteen}");
     }
 }
 

@@ -3,11 +3,20 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::product::Weights;
 use crate::random::{many, numbers};
 
 /// Weights as they are packed: whole units, and the unit.
-fn units(numbers: &[f32]) -> (Vec<i32>, f32) {
-    let scale = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs())) / 127.0;
+fn units(width: Width, numbers: &[f32]) -> (Vec<i32>, f32) {
+    let largest = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+    let scale = match width {
+        Width::Int8 => largest / 127.0,
+        Width::Int16 => {
+            let sum: f64 = numbers.iter().map(|x| f64::from(x.abs())).sum();
+            let room = (i32::MAX / width.most(numbers.len()) as i32) as usize - numbers.len();
+            ((sum / room as f64) as f32).max(largest / 32_767.0)
+        }
+    };
     (
         numbers.iter().map(|x| if scale > 0.0 { (x / scale).round_ties_even() as i32 } else { 0 }).collect(),
         scale,
@@ -15,8 +24,8 @@ fn units(numbers: &[f32]) -> (Vec<i32>, f32) {
 }
 
 /// Activations as they are quantised.
-fn activations(numbers: &[f32], largest: f32, k: usize) -> (Vec<i32>, f32) {
-    let unit = largest / most(k);
+fn activations(width: Width, numbers: &[f32], largest: f32) -> (Vec<i32>, f32) {
+    let unit = largest / width.most(numbers.len());
     let inverse = 1.0 / unit;
     if !inverse.is_finite() {
         return (vec![0; numbers.len()], 0.0);
@@ -33,8 +42,9 @@ proptest! {
 
     #[test]
     fn both_sides_equal_plain_loops(
-        m in 1usize..20, k in 1usize..40, n in 1usize..200, gap in 0usize..3, seed: u64, bounded: bool, added: bool,
+        m in 1usize..20, k in 1usize..40, n in 1usize..200, gap in 0usize..3, seed: u64, bounded: bool, added: bool, wide: bool,
     ) {
+        let width = if wide { Width::Int16 } else { Width::Int8 };
         let mut next = numbers(seed);
         let stride = n + gap;
         let bounds = bounded.then_some((-0.5, 0.75));
@@ -51,15 +61,15 @@ proptest! {
         let (w, x) = (many(m * k, &mut next), many(k * stride, &mut next));
         let bias = many(m, &mut next);
         let mut out = vec![9.0; m * stride];
-        Int8Weights::rows(m, k, &bias, |row, step| w[row * k + step])
+        WholeWeights::rows(width, m, k, &bias, |row, step| w[row * k + step])
             .times(&x, Matrix { rows: k, columns: n, stride }, &mut out, to, after);
         let seen = (0..k).flat_map(|row| &x[row * stride..row * stride + n]);
         let largest = seen.fold(0.0f32, |most, x| most.max(x.abs()));
         for row in 0..m {
-            let (weights, scale) = units(&w[row * k..(row + 1) * k]);
+            let (weights, scale) = units(width, &w[row * k..(row + 1) * k]);
             for column in 0..n {
                 let column_of: Vec<f32> = (0..k).map(|step| x[step * stride + column]).collect();
-                let (inputs, unit) = activations(&column_of, largest, k);
+                let (inputs, unit) = activations(width, &column_of, largest);
                 let at = row * stride + column;
                 let plain = finish(dot(&weights, &inputs) as f32 * (scale * unit) + bias[row], at);
                 prop_assert_eq!(out[at].to_bits(), plain.to_bits());
@@ -70,13 +80,14 @@ proptest! {
         let (w, x) = (many(k * n, &mut next), many(m * (k + gap), &mut next));
         let bias = many(n, &mut next);
         let mut out = vec![9.0; m * stride];
-        Int8Weights::columns(k, n, &bias, |step, column| w[step * n + column])
+        WholeWeights::columns(width, k, n, &bias, |step, column| w[step * n + column])
             .under(&x, Matrix { rows: m, columns: k, stride: k + gap }, &mut out, to, after);
         for row in 0..m {
             let tokens = &x[row * (k + gap)..row * (k + gap) + k];
-            let (inputs, unit) = activations(tokens, tokens.iter().fold(0.0f32, |most, x| most.max(x.abs())), k);
+            let largest = tokens.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+            let (inputs, unit) = activations(width, tokens, largest);
             for column in 0..n {
-                let (weights, scale) = units(&(0..k).map(|step| w[step * n + column]).collect::<Vec<_>>());
+                let (weights, scale) = units(width, &(0..k).map(|step| w[step * n + column]).collect::<Vec<_>>());
                 let at = row * stride + column;
                 let plain = finish(dot(&weights, &inputs) as f32 * unit * scale + bias[column], at);
                 prop_assert_eq!(out[at].to_bits(), plain.to_bits());
@@ -84,32 +95,93 @@ proptest! {
             prop_assert!(out[row * stride + n..(row + 1) * stride].iter().all(|x| *x == 9.0));
         }
     }
+
+    #[test]
+    fn no_sum_of_sixteen_bits_overflows(k in 1usize..6_000, power in 0i32..9, shift in -140i32..100, seed: u64) {
+        // From weights that are all alike to those of which one stands out.
+        let mut next = numbers(seed);
+        let size = 2.0f32.powi(shift);
+        let w: Vec<f32> = (0..k).map(|_| next().powi(power) * size).collect();
+        let width = Width::Int16;
+        let unit = width.unit(k, w.iter().copied());
+        let whole = (0..k.div_ceil(2)).flat_map(|step| width.pair(2 * step, k, unit, |step| w[step]));
+        let sum: i64 = whole.map(|x| i64::from(x).abs()).sum();
+        prop_assert!(sum * width.most(k) as i64 <= i64::from(i32::MAX), "{sum}");
+        // And what there is room for is used.
+        let largest = w.iter().fold(0.0f32, |most, x| most.max(x.abs()));
+        let enough = (sum + k as i64) * (width.most(k) as i64 + 1) > i64::from(i32::MAX) / 10 * 9;
+        prop_assert!(unit == 0.0 || enough || largest / unit > 32_766.0, "{sum}");
+    }
+
+    #[test]
+    fn sixteen_bits_are_nearer_than_eight(k in 8usize..3_000, seed: u64) {
+        let mut next = numbers(seed);
+        // About normal.
+        let mut many = |n: usize| (0..n).map(|_| next() + next() + next()).collect::<Vec<f32>>();
+        let (w, x) = (many(32 * k), many(4 * k));
+        let [exact, eight, sixteen] = [None, Some(Width::Int8), Some(Width::Int16)].map(|width| {
+            let mut out = vec![0.0; 4 * 32];
+            let (from, to) = (Matrix::dense(4, k), Matrix::dense(4, 32));
+            let at = |step: usize, column: usize| w[step * 32 + column];
+            match width {
+                Some(width) => WholeWeights::columns(width, k, 32, &[], at).under(&x, from, &mut out, to, After::default()),
+                None => Weights::columns(k, 32, &[], at).under(&x, from, &mut out, to, After::default()),
+            }
+            out
+        });
+        let apart = |got: &[f32]| got.iter().zip(&exact).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+        prop_assert!(4.0 * apart(&sixteen) < apart(&eight), "{} {}", apart(&sixteen), apart(&eight));
+    }
 }
 
 #[test]
 fn the_largest_sums_fit() {
-    for k in [2, 384, 517, 4_608, 11_008, LONGEST] {
-        let weights = Int8Weights::columns(k, 4, &[], |_, _| 1.0);
-        let mut out = [0.0; 4];
-        weights.under(&vec![-3.0; k], Matrix::dense(1, k), &mut out, Matrix::dense(1, 4), After::default());
-        for out in out {
-            assert!((out / (-3.0 * k as f32) - 1.0).abs() < 1e-5, "{k}: {out}");
+    for width in [Width::Int8, Width::Int16] {
+        for k in [1, 2, 3, 384, 517, 4_608, 11_008, LONGEST] {
+            let weights = WholeWeights::columns(width, k, 4, &[], |_, _| 1.0);
+            let mut out = [0.0; 4];
+            let to = Matrix::dense(1, 4);
+            weights.under(&vec![-3.0; k], Matrix::dense(1, k), &mut out, to, After::default());
+            for out in out {
+                let near = if width == Width::Int8 { 1e-5 } else { 0.01 };
+                assert!((out / (-3.0 * k as f32) - 1.0).abs() < near, "{k}: {out}");
+            }
         }
     }
 }
 
 #[test]
 fn what_is_no_number_is_told_and_zeros_are_zeros() {
-    let weights = Int8Weights::columns(8, 4, &[1.0; 4], |_, _| 0.5);
-    let mut out = [0.0; 12];
-    let mut x = [0.0; 24];
-    x[3] = f32::NAN;
-    x[12] = f32::INFINITY;
-    weights.under(&x, Matrix::dense(3, 8), &mut out, Matrix::dense(3, 4), After::default());
-    assert!(out[..8].iter().all(|x| x.is_nan()), "{out:?}");
-    assert_eq!(out[8..], [1.0; 4]);
-    // Numbers too small to count.
+    for width in [Width::Int8, Width::Int16] {
+        let weights = WholeWeights::columns(width, 8, 4, &[1.0; 4], |_, _| 0.5);
+        let mut out = [0.0; 12];
+        let mut x = [0.0; 24];
+        x[3] = f32::NAN;
+        x[12] = f32::INFINITY;
+        weights.under(&x, Matrix::dense(3, 8), &mut out, Matrix::dense(3, 4), After::default());
+        assert!(out[..8].iter().all(|x| x.is_nan()), "{out:?}");
+        assert_eq!(out[8..], [1.0; 4]);
+        // Numbers too small to count.
+        let mut out = [0.0; 4];
+        weights.under(&[1e-44; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
+        assert_eq!(out, [1.0; 4]);
+        let weights = WholeWeights::columns(width, 8, 4, &[1.0; 4], |_, _| 0.0);
+        weights.under(&[2.0; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
+        assert_eq!(out, [1.0; 4]);
+    }
+    // A weight that is no number is that of its output alone.
+    let weights =
+        WholeWeights::columns(
+            Width::Int16,
+            8,
+            4,
+            &[],
+            |step, column| if step + column == 1 { f32::NAN } else { 0.5 },
+        );
     let mut out = [0.0; 4];
-    weights.under(&[1e-44; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
-    assert_eq!(out, [1.0; 4]);
+    weights.under(&[1.0; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
+    assert!(
+        out[..2].iter().all(|x| x.is_nan()) && out[2..].iter().all(|x| (x - 4.0).abs() < 1e-3),
+        "{out:?}"
+    );
 }

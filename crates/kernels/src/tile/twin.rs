@@ -1,5 +1,6 @@
 //! Tiles in plain Rust: what runs where no WebAssembly does, and what the written ones are held to, bit by bit.
 
+use std::marker::PhantomData;
 use std::ptr;
 
 use super::BLOCK;
@@ -46,28 +47,40 @@ impl Sum for f32 {
     }
 }
 
-impl Sum for i32 {
-    const PACKED: usize = 2;
+/// A whole sum, of numbers that are `T` on the packed side.
+struct Whole<T>(i32, PhantomData<T>);
 
-    fn begin(_: f32) -> i32 {
-        0
+impl<T> Clone for Whole<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Whole<T> {}
+
+impl<T: Copy + Into<i32>> Sum for Whole<T> {
+    const PACKED: usize = 2 * size_of::<T>();
+
+    fn begin(_: f32) -> Self {
+        Whole(0, PhantomData)
     }
 
     #[inline(always)]
-    unsafe fn products(packed: *const u8, other: *const u8) -> i32 {
+    unsafe fn products(packed: *const u8, other: *const u8) -> Self {
         // SAFETY: the caller's.
-        let (a, b) = unsafe { (*packed.cast::<[i8; 2]>(), other.cast::<[i16; 2]>().read_unaligned()) };
-        let first = i32::from(a[0]) * i32::from(b[0]);
-        first.wrapping_add(i32::from(a[1]) * i32::from(b[1]))
+        let (a, b) =
+            unsafe { (packed.cast::<[T; 2]>().read_unaligned(), other.cast::<[i16; 2]>().read_unaligned()) };
+        let [first, second] = [0, 1].map(|at| a[at].into() * i32::from(b[at]));
+        Whole(first.wrapping_add(second), PhantomData)
     }
 
     #[inline(always)]
-    fn and(self, other: i32) -> i32 {
-        self.wrapping_add(other)
+    fn and(self, other: Self) -> Self {
+        Whole(self.0.wrapping_add(other.0), PhantomData)
     }
 
     fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32 {
-        let value = self as f32 * row_scale();
+        let value = self.0 as f32 * row_scale();
         match column_scale() {
             Some(scale) => value * scale + bias,
             None => value + bias,
@@ -169,9 +182,17 @@ tile!(
 );
 tile!(
     /// int8 times int16 by pairs, the splat side packed.
-    i8_splat, i32, splat_packed = true
+    i8_splat, Whole<i8>, splat_packed = true
 );
 tile!(
     /// int8 times int16 by pairs, the vector side packed.
-    i8_vector, i32, splat_packed = false
+    i8_vector, Whole<i8>, splat_packed = false
+);
+tile!(
+    /// int16 times int16 by pairs, the splat side packed.
+    i16_splat, Whole<i16>, splat_packed = true
+);
+tile!(
+    /// int16 times int16 by pairs, the vector side packed.
+    i16_vector, Whole<i16>, splat_packed = false
 );
