@@ -3,7 +3,7 @@
 //! [`Weights`] are packed on one side: [`Weights::rows`] for outputs that lie row by row of the weights, as a convolution's
 //! channels do (`out[m][n] = Σ w[m][k] · x[k][n]`, [`Weights::times`]); [`Weights::columns`] for outputs that lie token by
 //! token (`out[m][n] = Σ x[m][k] · w[k][n]`, [`Weights::under`]). The other operand is read where it lies, and every sum runs in
-//! the order of `k`, by sixteens. What a product is charged is known beforehand ([`price`]).
+//! the order of `k`, by sixteens. What a product is charged is known beforehand (`price`).
 
 use crate::tile::{Call, Family, Tile, family, largest, place};
 use crate::turn::lay;

@@ -5,7 +5,7 @@
 //!
 //! - int8: the largest of the output's numbers is 127, and activations have as many bits as the sums then leave room for, 16
 //!   at most. With 384 numbers a sum that is all 16 bits, with 4,608 it is 12; so what is lost is the weights'.
-//! - int16: bits are shared so that both lose about the same ([`Width::most`]). How large an output's weights may be is
+//! - int16: bits are shared so that both lose about the same (`Width::most`). How large an output's weights may be is
 //!   what the magnitudes of that output's own weights leave, which are known: of weights whose mean is a fifth of their largest,
 //!   the largest is five times what it could be if all were as large. With 384 numbers that is 12 bits beside activations of
 //!   14, with 4,608 it is 10 beside 12.
