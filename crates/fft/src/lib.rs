@@ -2,7 +2,7 @@
 //!
 //! rustfft's transforms are unrolled for each length and type, 730 KB of the canister's code section, for two operators
 //! (DFT, STFT) that few models have. Here lengths are taken apart into their prime factors, each a sum over its roots
-//! of unity; lengths with a prime factor over [`LARGEST_FACTOR`] go by way of a convolution (Bluestein's algorithm). As in rustfft,
+//! of unity; lengths with a prime factor over `LARGEST_FACTOR` (61) go by way of a convolution (Bluestein's algorithm). As in rustfft,
 //! nothing is normalised, and a buffer holds one transform after the other.
 
 use std::fmt::Debug;
