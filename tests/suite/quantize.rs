@@ -185,3 +185,26 @@ fn versions_of_one_file_are_quantised_each_by_itself() {
         assert_eq!(caller.get_property(second, "quantize"), Ok(Some("int8".into())), "it is the version's");
     });
 }
+
+#[test]
+fn asking_about_other_weights_takes_nothing_from_a_version_that_has_them() {
+    on_every_runtime("facts of two versions", |replica| {
+        let service = Service::deploy(replica, None);
+        service.upload("digits", &digits()).expect("it is accepted");
+        service.upload("digits", &digits()).expect("it is accepted");
+        let caller = service.controller();
+        let second = caller.load_by_name("digits:2").expect("it loads");
+        caller.set_property(second, "warmup", Some("3x1x8x8")).expect("it is set");
+        caller.set_property(second, "quantize", Some("int8")).expect("it is quantised");
+        let runs = caller.describe("digits:2").expect("it is there").runs;
+        assert!(runs.iter().any(|run| run.shapes == [[3, 1, 8, 8]]), "it is warm in these weights: {runs:?}");
+        let first = caller.describe("digits:1").expect("it is there");
+        // The heap is empty: the graph of the file's own weights is loaded for the version that is not served by them.
+        service.upgrade();
+        let ask = |model: &str| InferRequest { model: model.into(), ..image(2) };
+        caller.quantization_error(&ask("digits:2")).expect("it is told");
+        caller.infer_query(&ask("digits:1")).expect("the trial's shapes are known of it");
+        caller.infer(&ask("digits:1")).expect("it infers");
+        assert_eq!(caller.describe("digits:1").expect("it is there"), first, "and what was measured stays");
+    });
+}

@@ -13,24 +13,49 @@ use crate::{runtime, state};
 /// Sees to it that the version's graph is in the heap; instructions that took, 0 where it was there.
 pub(crate) fn make_resident(version: &Version) -> Result<u64, Error> {
     let content = Content::of(version);
-    if state::residents(|r| r.has(content)) {
+    let here = state::residents(|r| r.get(content).map(|resident| resident.measured));
+    if here == Some(true) {
         return Ok(0);
     }
-    admit(content, version.bytes)?;
-    let (files, facts, stored) = state::store(|s| {
-        let blob = s.blob(&version.name, version.version)?;
-        let files = files(&blob, &s.builders(&version.name, version.version)?)?;
-        let stored = s.get(&version.name, version.version)?.variant;
-        Ok::<_, Error>((files, s.facts(&version.name, version.version)?, stored))
+    let (facts, served) = state::store(|s| {
+        let served = s.get(&version.name, version.version)?.variant == version.variant;
+        Ok::<_, Error>((s.facts(&version.name, version.version)?, served))
     })?;
     let mut facts = Facts::decode(&facts)?;
-    if stored != version.variant {
+    if here.is_some() {
+        if served {
+            state::residents(|r| r.measured(content, facts));
+        }
+        return Ok(0);
+    }
+    if !served {
         // What was measured is of another graph.
         facts.runs = None;
     }
-    let (graph, instructions) = decode(version.encoding, files, version.variant)?;
-    state::residents(|r| r.insert(content, graph, facts));
+    let (graph, instructions) = decode(version.encoding, read(version)?, version.variant)?;
+    state::residents(|r| r.insert(content, graph, facts, served));
     Ok(instructions)
+}
+
+/// The version's files, once there is room for them and what they become.
+pub(crate) fn read(version: &Version) -> Result<Vec<Vec<u8>>, Error> {
+    admit(Content::of(version), version.bytes)?;
+    state::store(|s| {
+        files(&s.blob(&version.name, version.version)?, &s.builders(&version.name, version.version)?)
+    })
+}
+
+/// Decodes, plans and tries a model.
+pub(crate) fn tried(
+    encoding: GraphEncoding,
+    files: Vec<Vec<u8>>,
+    variant: u8,
+) -> Result<(Graph, Facts), Error> {
+    let (mut graph, load_instructions) = decode(encoding, files, variant)?;
+    let start = runtime::message_instructions();
+    let trial = graph.trial(&state::limits());
+    let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
+    Ok((graph, facts))
 }
 
 /// The version's graph, which is in the heap.
@@ -60,11 +85,7 @@ pub(crate) fn remember(version: &Version, run: &RunFacts) -> Result<(), Error> {
 }
 
 /// Decodes and plans a model; and the instructions of that.
-pub(crate) fn decode(
-    encoding: GraphEncoding,
-    files: Vec<Vec<u8>>,
-    variant: u8,
-) -> Result<(Graph, u64), Error> {
+fn decode(encoding: GraphEncoding, files: Vec<Vec<u8>>, variant: u8) -> Result<(Graph, u64), Error> {
     let start = runtime::message_instructions();
     let graph = Graph::load_with(encoding, files, variant::precision(variant)?, &state::limits())?;
     Ok((graph, runtime::message_instructions() - start))

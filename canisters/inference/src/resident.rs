@@ -18,6 +18,8 @@ pub(crate) type Hash = [u8; 32];
 pub(crate) struct Resident {
     pub(crate) graph: Graph,
     pub(crate) facts: Facts,
+    /// Whether the facts are of this graph: not where it was loaded for a version that is served in another variant.
+    pub(crate) measured: bool,
     content: Content,
     pinned: bool,
 }
@@ -50,10 +52,17 @@ impl Residents {
     }
 
     /// Takes a graph in, in the place of an older one of the same content.
-    pub(crate) fn insert(&mut self, content: Content, graph: Graph, facts: Facts) {
+    pub(crate) fn insert(&mut self, content: Content, graph: Graph, facts: Facts, measured: bool) {
         let pinned = self.0.iter().any(|r| r.content == content && r.pinned);
         self.0.retain(|r| r.content != content);
-        self.0.push(Resident { graph, facts, content, pinned });
+        self.0.push(Resident { graph, facts, measured, content, pinned });
+    }
+
+    /// Gives the graph of that content the facts of one that is served so.
+    pub(crate) fn measured(&mut self, content: Content, facts: Facts) {
+        if let Some(resident) = self.get(content) {
+            (resident.facts, resident.measured) = (facts, true);
+        }
     }
 
     /// Pins the graphs whose content is among `open` and no others.

@@ -189,7 +189,7 @@ pub struct WasmArgs {
 /// Whether weights are quantised.
 #[derive(Args, Clone, Debug, Default)]
 pub struct QuantizeArgs {
-    /// Quantise the weights of products when the model is loaded, and say what that does to the answers
+    /// Quantise the weights of products when the model is loaded; `run` says what that does to the answers
     #[arg(long, value_name = "TYPE", value_parser = ["int8", "int16"])]
     pub quantize: Option<String>,
 }

@@ -48,15 +48,13 @@ impl Held {
 }
 
 /// `value` all over.
-#[allow(unsafe_code, reason = "zeros would cost more than the values")]
 fn filled(value: &Tensor, dims: &[usize]) -> TractResult<Tensor> {
     let one = value.as_bytes();
     let Some(repeats) = 16usize.checked_div(one.len()).filter(|repeats| repeats * one.len() == 16) else {
         return value.broadcast_scalar_to_shape(dims);
     };
     let pattern: [u8; 16] = one.repeat(repeats).try_into().map_err(|_| format_err!("not sixteen bytes"))?;
-    // SAFETY: the elements are plain numbers, and all of their bytes are written below.
-    let mut tensor = unsafe { Tensor::uninitialized_dt(value.datum_type(), dims)? };
+    let mut tensor = Tensor::zero_dt(value.datum_type(), dims)?;
     ic_nn_kernels::repeat(pattern, tensor.as_bytes_mut());
     Ok(tensor)
 }

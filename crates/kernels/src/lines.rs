@@ -12,9 +12,8 @@
 
 use crate::lanes::F32x4;
 use crate::product::{After, By, Matrix, Weights, price};
-use crate::room::unwritten;
+use crate::room::{by_rows, unwritten};
 use crate::strided::{A, B, pointed};
-use crate::turn::{finish, turn};
 use crate::window::Window;
 use crate::winograd::fours;
 
@@ -136,24 +135,12 @@ impl Lines {
     /// # Panics
     /// Where slices are shorter than the image and its outputs.
     pub fn run(&self, image: &[f32], out: &mut [f32], after: After<'_>) {
-        let (area, pixels) = (self.window.area(), self.window.pixels());
-        assert!(
-            image.len() >= area * self.channels && out.len() >= pixels * self.outputs,
-            "a slice is too short"
-        );
-        let out = &mut out[..pixels * self.outputs];
-        let bounds = after.bounds.filter(|_| after.residual.is_none());
-        if self.innermost {
-            self.by_patches(image, out, bounds);
-        } else {
-            // SAFETY: every output of every pixel is in a patch.
-            let mut rowwise = unsafe { unwritten(pixels * self.outputs) };
-            self.by_patches(image, &mut rowwise, bounds);
-            turn(&rowwise, pixels, self.outputs, self.outputs, out);
-        }
-        if after.residual.is_some() {
-            finish(out, after.residual, after.bounds);
-        }
+        assert!(image.len() >= self.window.area() * self.channels, "the image is too short");
+        let lies = [self.window.pixels(), self.outputs];
+        // SAFETY: every output of every pixel is in a patch.
+        unsafe {
+            by_rows(out, lies, self.innermost, after, |out, bounds| self.by_patches(image, out, bounds))
+        };
     }
 
     /// The image by columns between zeros: `[column][line][channel]`.
@@ -275,8 +262,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::conv::tests::{outputs, plain};
-    use crate::random::{many, numbers};
+    use crate::conv::tests::{equals_its_definition, outputs};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(150))]
@@ -294,32 +280,12 @@ mod tests {
             let window = Window {
                 input, kernel: [height, 7], stride: [down, 2], dilation: [1, 1], before, output: [rows, columns],
             };
-            let mut next = numbers(seed);
-            let weights = many(produced * channels * window.places(), &mut next);
-            let bias = many(produced, &mut next);
-            let image = many(channels * window.area(), &mut next);
-            let residual = many(produced * window.pixels(), &mut next);
-            let bounds = bounded.then_some((-0.5, 0.75));
-            let after = After { residual: added.then_some(&residual), bounds };
-            let conv = Lines::new(window, channels, produced, innermost, &bias, &weights);
-            let lies = |planes: &[f32], channels: usize| {
-                let pixels = planes.len() / channels;
-                let mut turned = vec![0.0; planes.len()];
-                turn(planes, channels, pixels, pixels, &mut turned);
-                if innermost { turned } else { planes.to_vec() }
-            };
-            let mut out = vec![9.0; produced * window.pixels()];
-            conv.run(&lies(&image, channels), &mut out, after);
-            let sums = lies(&plain(window, channels, produced, 1, &weights, &bias, &image), produced);
-            for ((out, mut expected), residual) in out.iter().zip(sums).zip(&residual) {
-                if added {
-                    expected += residual;
-                }
-                if let Some((low, high)) = bounds {
-                    expected = expected.clamp(low, high);
-                }
-                prop_assert!((out - expected).abs() < 1e-4, "{out} {expected}");
-            }
+            equals_its_definition(
+                window, [channels, produced], innermost, bounded, added, seed,
+                |weights, bias, image, out, after| {
+                    Lines::new(window, channels, produced, innermost, bias, weights).run(image, out, after);
+                },
+            )?;
         }
     }
 }

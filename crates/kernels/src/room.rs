@@ -2,7 +2,8 @@
 //! way through a transform.
 
 use crate::conv::spread;
-use crate::turn::turn;
+use crate::product::After;
+use crate::turn::{finish, turn};
 
 /// Room for so many numbers.
 ///
@@ -49,6 +50,36 @@ pub(crate) fn between_zeros(
     }
     padded[done..].fill(0.0);
     padded
+}
+
+/// Has `write` give outputs pixel by pixel, lays them as planes where they are not to have channels innermost, and does what
+/// comes after.
+///
+/// # Panics
+/// Where `out` is shorter than its pixels and outputs.
+///
+/// # Safety
+/// `write` writes every output of every pixel.
+pub(crate) unsafe fn by_rows(
+    out: &mut [f32],
+    [pixels, outputs]: [usize; 2],
+    innermost: bool,
+    after: After<'_>,
+    write: impl FnOnce(&mut [f32], Option<(f32, f32)>),
+) {
+    let out = &mut out[..pixels * outputs];
+    let bounds = after.bounds.filter(|_| after.residual.is_none());
+    if innermost {
+        write(out, bounds);
+    } else {
+        // SAFETY: the caller's.
+        let mut rowwise = unsafe { unwritten(pixels * outputs) };
+        write(&mut rowwise, bounds);
+        turn(&rowwise, pixels, outputs, outputs, out);
+    }
+    if after.residual.is_some() {
+        finish(out, after.residual, after.bounds);
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use ic_nn_store::{PAGE_BYTES, Version};
 use ic_nn_types::{Error, ErrorCode, GraphEncoding};
 
 use crate::authority::Itself;
-use crate::facts::Facts;
 use crate::run::{self, Answer, Asked};
 use crate::tickets;
 use crate::variant::Content;
@@ -68,13 +67,10 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
             (files.clone(), sha256, encoding, files)
         }
     };
-    let (mut graph, load_instructions) = models::decode(encoding, files, 0)?;
-    let start = runtime::message_instructions();
-    let trial = graph.trial(&state::limits());
-    let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
+    let (graph, facts) = models::tried(encoding, files, 0)?;
     // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
     let encoded = facts.encode()?;
-    state::residents(|r| r.insert(Content::plain(sha256), graph, facts));
+    state::residents(|r| r.insert(Content::plain(sha256), graph, facts, true));
     let probed: Probed = (encoded, given);
     tickets::leave(ticket, probed);
     Ok(())
@@ -92,17 +88,10 @@ fn remake(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let Remade { name, version, variant } = question::<Remade>(ticket?)?;
     let version = Version { variant, ..state::store(|s| s.get(&name, version))? };
-    models::admit(Content::of(&version), version.bytes)?;
-    let files = state::store(|s| {
-        models::files(&s.blob(&name, version.version)?, &s.builders(&name, version.version)?)
-    })?;
-    let (mut graph, load_instructions) = models::decode(version.encoding, files, variant)?;
-    let start = runtime::message_instructions();
-    let trial = graph.trial(&state::limits());
-    let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
+    let (graph, facts) = models::tried(version.encoding, models::read(&version)?, variant)?;
     let encoded = facts.encode()?;
     state::store(|s| s.set_variant(&name, version.version, variant, &encoded))?;
-    state::residents(|r| r.insert(Content::of(&version), graph, facts));
+    state::residents(|r| r.insert(Content::of(&version), graph, facts, true));
     Ok(())
 }
 

@@ -32,7 +32,7 @@ const SETTABLE: [(&str, &str); 5] = [
     (
         "quantize",
         "`int8`: weights of products become numbers of 8 bits, which take a fraction of the instructions and a quarter of the \
-         heap; `int16`: of 16 bits at most, nearer for no more instructions, in half the heap; `none`, as where it is not \
+         heap; `int16`: of 16 bits at most, nearer for as many instructions, in half the heap; `none`, as where it is not \
          set: they stay as in the file. Setting it loads and tries the model",
     ),
     ("cache", "answers that are kept for equal inputs, 0 to 10000; not kept where it is not set"),
@@ -191,7 +191,7 @@ pub(super) async fn set_property(arguments: Arg<(Graph, String, Option<String>)>
         audit::of(uploader.caller(), "set_property", &subject, done)?;
         super::graphs::refresh_pins();
         state::residents(|r| r.drop_unpinned(Content::of(&version)));
-        return Ok(());
+        return super::graphs::bring(&version_of(graph)?, graph).await;
     }
     let done = state::store(|s| s.set_property(&version.name, version.version, &name, value.as_deref()));
     audit::of(uploader.caller(), "set_property", &subject, done.map_err(Error::from))?;

@@ -2,7 +2,6 @@
 
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
-use tract_onnx::tract_core::ops::array::MultiBroadcastTo;
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::array::ConstantOfShape;
@@ -54,18 +53,15 @@ impl Expansion for Filled {
         target: &mut TypedModel,
         inputs: &[OutletId],
     ) -> TractResult<TVec<OutletId>> {
-        let [shape] = inputs else { bail!("one input expected, {} came", inputs.len()) };
-        let Some(shape) = target.outlet_fact(*shape)?.konst.clone() else {
-            bail!("shape input is variable");
-        };
-        let shape = shape.cast_to::<TDim>()?;
-        let dims: ShapeFact = shape.try_as_plain_ram()?.as_slice::<TDim>()?.into();
-        if let Some(dims) = dims.as_concrete()
+        if let [shape] = inputs
+            && let Some(shape) = target.outlet_fact(*shape)?.konst.clone()
+            && let Some(dims) =
+                ShapeFact::from(shape.cast_to::<TDim>()?.try_as_plain_ram()?.as_slice::<TDim>()?)
+                    .as_concrete()
             && let Some(held) = Held::of(&self.value, dims)?
         {
             return target.wire_node(prefix, held, &[]);
         }
-        let scalar = target.add_const(format!("{prefix}.scalar"), Arc::clone(&self.value))?;
-        target.wire_node(prefix, MultiBroadcastTo::new(dims), &[scalar])
+        self.stock.wire(prefix, target, inputs)
     }
 }

@@ -64,6 +64,45 @@ pub(crate) fn defined(
     out
 }
 
+/// Holds a convolution of random numbers to its definition, but for rounding: by `run`, which is given weights, bias, an image
+/// that lies as `innermost` says, outputs that do, and what comes after.
+#[allow(clippy::too_many_arguments)]
+pub(crate) fn equals_its_definition(
+    window: Window,
+    [channels, produced]: [usize; 2],
+    innermost: bool,
+    bounded: bool,
+    added: bool,
+    seed: u64,
+    run: impl Fn(&[f32], &[f32], &[f32], &mut [f32], After<'_>),
+) -> Result<(), TestCaseError> {
+    let mut next = numbers(seed);
+    let weights = many(produced * channels * window.places(), &mut next);
+    let bias = many(produced, &mut next);
+    let image = many(channels * window.area(), &mut next);
+    let residual = many(produced * window.pixels(), &mut next);
+    let after = After { residual: added.then_some(&residual), bounds: bounded.then_some((-0.5, 0.75)) };
+    let lies = |planes: &[f32], channels: usize| {
+        let pixels = planes.len() / channels;
+        let mut turned = vec![0.0; planes.len()];
+        crate::turn::turn(planes, channels, pixels, pixels, &mut turned);
+        if innermost { turned } else { planes.to_vec() }
+    };
+    let mut out = vec![9.0; produced * window.pixels()];
+    run(&weights, &bias, &lies(&image, channels), &mut out, after);
+    let sums = lies(&plain(window, channels, produced, 1, &weights, &bias, &image), produced);
+    for ((out, mut expected), residual) in out.iter().zip(sums).zip(&residual) {
+        if added {
+            expected += residual;
+        }
+        if let Some((low, high)) = after.bounds {
+            expected = expected.clamp(low, high);
+        }
+        prop_assert!((out - expected).abs() < 1e-4, "{out} {expected}");
+    }
+    Ok(())
+}
+
 /// Outputs along an axis.
 pub(crate) fn outputs(
     input: usize,
