@@ -83,7 +83,7 @@ pub enum Command {
     Load(NameArgs),
     /// Drop a model's graph from the target's heap; the model stays
     Unload(UnloadArgs),
-    /// List, read or set the properties of a loaded graph: warm-up, residency, response cache, largest cost
+    /// List, read or set the properties of a loaded graph: warm-up, residency, quantised weights, response cache, largest cost
     Properties(PropertiesArgs),
     /// Put a label on a version; NAME@LABEL names it from then on
     Label(LabelArgs),
