@@ -10,8 +10,9 @@ use crate::bound::Growth;
 use crate::check::admit;
 use crate::encoding::{self, Format};
 use crate::error::refused_or;
+use crate::image::Drawing;
 use crate::plan::{NodeCost, Output, Plan};
-use crate::source::Source;
+use crate::source::{Kept, Source};
 use crate::{
     Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, formats,
     ops, tensors,
@@ -32,7 +33,7 @@ pub struct Graph {
     bound: Vec<usize>,
     /// What those values make large.
     growths: Vec<Growth>,
-    source: Option<Source>,
+    source: Kept,
     /// What weights are in the plans.
     precision: Precision,
     plans: Vec<Plan>,
@@ -146,10 +147,57 @@ impl Graph {
     /// As [`Graph::load_as`].
     pub fn load_with(
         encoding: GraphEncoding,
-        mut files: Vec<Vec<u8>>,
+        files: Vec<Vec<u8>>,
         precision: Precision,
         limits: &Limits,
     ) -> Result<Graph, ModelError> {
+        Ok(Self::load_drawn(encoding, files, precision, limits)?.0)
+    }
+
+    /// [`Graph::load_with`] with what an image of the graph is written from, where it has a plan for the smallest shapes. Both
+    /// share the weights, and the heap holds them for as long as either is there.
+    ///
+    /// # Errors
+    /// As [`Graph::load_as`].
+    pub fn load_drawn(
+        encoding: GraphEncoding,
+        files: Vec<Vec<u8>>,
+        precision: Precision,
+        limits: &Limits,
+    ) -> Result<(Graph, Option<Drawing>), ModelError> {
+        Self::from_decoded(Self::decoded(encoding, files, limits)?, precision, limits)
+    }
+
+    /// Brings a graph that was read from an image the model of its files, which planning for further shapes takes.
+    ///
+    /// Costs what loading does before it plans.
+    ///
+    /// # Errors
+    /// As [`Graph::load_as`], and where the files are of another graph.
+    pub fn bring(
+        &mut self,
+        encoding: GraphEncoding,
+        files: Vec<Vec<u8>>,
+        limits: &Limits,
+    ) -> Result<(), ModelError> {
+        let decoded = Self::decoded(encoding, files, limits)?;
+        if decoded.description.inputs != self.description.inputs {
+            return Err(ModelError::Engine("the file is of another graph than the image".into()));
+        }
+        self.source = Kept::Model(decoded.source);
+        Ok(())
+    }
+
+    /// Whether these inputs are planned for by the model in the graph's file, which is to be brought first ([`Graph::bring`]).
+    pub fn lacks_model(&self, inputs: &Arranged) -> bool {
+        matches!(self.source, Kept::File) && self.planned(inputs).is_none()
+    }
+
+    fn decoded(
+        encoding: GraphEncoding,
+        mut files: Vec<Vec<u8>>,
+        limits: &Limits,
+    ) -> Result<Decoded, ModelError> {
         let head = files.first().map(Vec::as_slice).unwrap_or_default();
         let format = encoding::format(encoding, head).map_err(|e| ModelError::Unsupported {
             place: format!("encoding `{}`", encoding::label(encoding)),
@@ -158,21 +206,21 @@ impl Graph {
         if format == Format::Onnx {
             let data = files.split_off(files.len().min(1));
             let model = files.pop().unwrap_or_default();
-            return Self::from_proto(check_files(model, data, limits)?, precision, limits);
+            return Self::from_proto(check_files(model, data, limits)?);
         }
         let model = files.pop().filter(|_| files.is_empty()).ok_or_else(|| ModelError::Unreadable {
             what: format.name(),
             reason: format!("it is one file, {} came", files.len() + 1),
         })?;
-        Self::from_decoded(formats::read(format, model, limits)?, precision, limits)
+        formats::read(format, model, limits)
     }
 
     /// [`Graph::load`] for a file that has passed [`check()`].
     pub fn from_checked(checked: Checked, limits: &Limits) -> Result<Graph, ModelError> {
-        Self::from_proto(checked, Precision::F32, limits)
+        Ok(Self::from_decoded(Self::from_proto(checked)?, Precision::F32, limits)?.0)
     }
 
-    fn from_proto(checked: Checked, precision: Precision, limits: &Limits) -> Result<Graph, ModelError> {
+    fn from_proto(checked: Checked) -> Result<Decoded, ModelError> {
         let producer = checked.producer();
         let Checked {
             proto,
@@ -203,45 +251,76 @@ impl Graph {
         let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
         let growths = proto.graph.as_ref().map_or(vec![], |graph| bound::growths(graph, &description.inputs));
         let source = Source::Inferred(decode(proto, &description)?);
-        Self::from_decoded(
-            Decoded { description, outputs, declared: declared_outputs, bound, growths, source },
-            precision,
-            limits,
-        )
+        Ok(Decoded { description, outputs, declared: declared_outputs, bound, growths, source })
     }
 
     /// Describes the outputs and makes the first plan.
-    fn from_decoded(decoded: Decoded, precision: Precision, limits: &Limits) -> Result<Graph, ModelError> {
+    fn from_decoded(
+        decoded: Decoded,
+        precision: Precision,
+        limits: &Limits,
+    ) -> Result<(Graph, Option<Drawing>), ModelError> {
         let Decoded { mut description, outputs, declared: declared_outputs, bound, growths, source } =
             decoded;
         let smallest: Vec<Vec<u32>> = description.inputs.iter().map(|i| i.smallest()).collect();
         let declared: Option<Vec<_>> = declared_outputs.iter().map(|(_, d)| d.clone()).collect();
-        let (plan, source) = if description.is_static() && bound.is_empty() {
-            let plan = Plan::new(source, smallest, vec![], precision, limits)?;
-            description.outputs = plan.outputs(&outputs)?;
-            (Some(plan), None)
-        } else if let (Some(declared), false) = (&declared, bound.is_empty()) {
+        let fixed = description.is_static() && bound.is_empty();
+        let kept = if fixed { Kept::Nothing } else { Kept::Model(source.clone()) };
+        if let (Some(declared), false) = (&declared, bound.is_empty()) {
             description.outputs.clone_from(declared);
-            (None, Some(source))
-        } else {
-            let zeros = bound.iter().filter_map(|ix| Some((*ix, description.inputs.get(*ix)?.zeros())));
-            let plan = Plan::new(source.clone(), smallest, zeros.collect(), precision, limits);
-            description.outputs = match (&plan, declared) {
-                (Ok(plan), _) => undecided(plan.outputs(&outputs)?, &declared_outputs),
-                (Err(_), Some(declared)) => declared,
-                (Err(e), None) => return Err(e.clone()),
-            };
-            (plan.ok(), Some(source))
+            return Ok((Self::made(description, outputs, (bound, growths), kept, precision, None), None));
+        }
+        let zeros = bound.iter().filter_map(|ix| Some((*ix, description.inputs.get(*ix)?.zeros())));
+        let values: Vec<_> = zeros.collect();
+        let made = Plan::lowered(source, &smallest, &values, precision).and_then(|(model, macs)| {
+            let plan = Plan::of_lowered(model.clone(), smallest.clone(), values, macs, limits)?;
+            let planned = plan.outputs(&outputs)?;
+            Ok((plan, planned, model, macs))
+        });
+        let (plan, model, macs) = match (made, declared) {
+            (Err(e), None) => return Err(e),
+            (Err(e), Some(_)) if fixed => return Err(e),
+            (Err(_), Some(declared)) => {
+                description.outputs = declared;
+                return Ok((Self::made(description, outputs, (bound, growths), kept, precision, None), None));
+            }
+            (Ok((plan, planned, model, macs)), _) => {
+                description.outputs = if fixed { planned } else { undecided(planned, &declared_outputs) };
+                (plan, model, macs)
+            }
         };
-        Ok(Graph {
-            description,
-            outputs,
-            bound,
-            growths,
-            source,
+        let drawing = (bound.is_empty() && growths.is_empty()).then(|| Drawing {
+            model,
+            description: description.clone(),
+            outputs: outputs.iter().map(|o| (o.name.clone(), o.bfloat)).collect(),
+            shapes: smallest,
             precision,
-            plans: plan.into_iter().collect(),
-        })
+            macs,
+        });
+        Ok((Self::made(description, outputs, (bound, growths), kept, precision, Some(plan)), drawing))
+    }
+
+    fn made(
+        description: Description,
+        outputs: Vec<Output>,
+        (bound, growths): (Vec<usize>, Vec<Growth>),
+        source: Kept,
+        precision: Precision,
+        plan: Option<Plan>,
+    ) -> Graph {
+        let plans = plan.into_iter().collect();
+        Graph { description, outputs, bound, growths, source, precision, plans }
+    }
+
+    /// A graph that was read from an image, and its plan.
+    pub(crate) fn of_plan(
+        description: Description,
+        outputs: Vec<Output>,
+        precision: Precision,
+        plan: Plan,
+    ) -> Graph {
+        let kept = if description.is_static() { Kept::Nothing } else { Kept::File };
+        Self::made(description, outputs, (vec![], vec![]), kept, precision, Some(plan))
     }
 
     /// Inputs, outputs, operators.
@@ -342,8 +421,12 @@ impl Graph {
             self.plans[at..].rotate_left(1);
             return Ok(());
         }
-        let Some(source) = &self.source else {
-            return Err(ModelError::Engine("a graph of fixed shapes was asked for others".into()));
+        let source = match &self.source {
+            Kept::Model(source) => source,
+            Kept::Nothing => {
+                return Err(ModelError::Engine("a graph of fixed shapes was asked for others".into()));
+            }
+            Kept::File => return Err(ModelError::Engine("the graph's model was not brought".into())),
         };
         let shapes = inputs.shapes().cloned().collect();
         let plan = Plan::new(source.clone(), shapes, inputs.values.clone(), self.precision, limits)?;

@@ -18,6 +18,7 @@ mod formats;
 mod graph;
 mod guard;
 mod held;
+pub mod image;
 mod limits;
 mod lower;
 #[cfg(test)]

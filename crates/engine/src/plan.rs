@@ -69,14 +69,39 @@ impl Plan {
         precision: Precision,
         limits: &Limits,
     ) -> Result<Plan, ModelError> {
+        let (typed, macs) = Self::lowered(source, &shapes, &values, precision)?;
+        Self::of_lowered(typed, shapes, values, macs, limits)
+    }
+
+    /// The graph of a plan before tract chooses implementations for what is not lowered, and its multiply-accumulates.
+    pub(crate) fn lowered(
+        source: Source,
+        shapes: &[Vec<u32>],
+        values: &[(usize, Wire)],
+        precision: Precision,
+    ) -> Result<(TypedModel, u64), ModelError> {
         let engine = |e: TractError| refused_or(&e);
-        let mut typed = source.into_typed(&shapes, &values)?;
+        let mut typed = source.into_typed(shapes, values)?;
         held::hold(&mut typed).map_err(engine)?;
+        let mut packing = lower::packing(precision);
+        lower::lower_early(&mut typed, &mut packing).map_err(engine)?;
         let mut typed = typed.into_decluttered().map_err(engine)?;
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
-        lower::lower(&mut typed, precision).map_err(engine)?;
+        lower::lower(&mut typed, &mut packing).map_err(engine)?;
         held::release(&mut typed).map_err(engine)?;
+        Ok((typed, macs))
+    }
+
+    /// The plan of a lowered graph for inputs of `shapes`.
+    pub(crate) fn of_lowered(
+        mut typed: TypedModel,
+        shapes: Vec<Vec<u32>>,
+        values: Vec<(usize, Wire)>,
+        macs: u64,
+        limits: &Limits,
+    ) -> Result<Plan, ModelError> {
+        let engine = |e: TractError| refused_or(&e);
         typed.optimize().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;

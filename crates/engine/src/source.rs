@@ -11,6 +11,17 @@ use tract_onnx::tract_hir::ops::konst::Const;
 use crate::error::refused_or;
 use crate::{ModelError, tensors};
 
+/// What a graph keeps to be planned for further shapes.
+#[derive(Clone)]
+pub(crate) enum Kept {
+    /// Nothing: it has one plan, for its fixed shapes.
+    Nothing,
+    /// The decoded model.
+    Model(Source),
+    /// Not the model, which is in the file: the graph was read from an image.
+    File,
+}
+
 /// A decoded model.
 #[derive(Clone)]
 pub(crate) enum Source {

@@ -16,11 +16,11 @@ const PIXELS: usize = 128;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Conv {
     /// Windows.
-    window: Window,
+    pub(crate) window: Window,
     /// Channels of the input in a group.
-    channels: usize,
+    pub(crate) channels: usize,
     /// For each group, its outputs' weights.
-    groups: Vec<Panels>,
+    pub(crate) groups: Vec<Panels>,
 }
 
 impl Conv {

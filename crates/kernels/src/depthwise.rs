@@ -12,11 +12,11 @@ use crate::window::Window;
 /// A convolution of each channel of an image: `[channels, height, width]` to the same channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Depthwise {
-    window: Window,
+    pub(crate) window: Window,
     /// The windows' numbers, channel after channel.
-    kernel: Vec<f32>,
+    pub(crate) kernel: Vec<f32>,
     /// One a channel.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// How a plane lies in the copy.

@@ -15,9 +15,9 @@ const PIXELS: usize = 64;
 /// A convolution of one image: `[height, width, channels]` to `[height, width, outputs]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HwcConv {
-    window: Window,
-    channels: usize,
-    weights: Panels,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
+    pub(crate) weights: Panels,
 }
 
 impl HwcConv {
@@ -140,12 +140,12 @@ impl HwcConv {
 /// A convolution of each channel by itself: `[height, width, channels]` to the same channels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HwcDepthwise {
-    window: Window,
-    channels: usize,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
     /// For each four channels: the window's numbers, four each.
-    kernel: Vec<f32>,
+    pub(crate) kernel: Vec<f32>,
     /// One a channel.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl HwcDepthwise {

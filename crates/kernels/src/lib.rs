@@ -8,6 +8,7 @@
 mod conv;
 mod depthwise;
 mod hwc;
+pub mod image;
 pub mod lanes;
 mod lines;
 mod panels;

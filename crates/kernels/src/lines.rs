@@ -23,9 +23,9 @@ const STEP: usize = 2;
 const EVEN: usize = STEP + 3;
 const ODD: usize = STEP + 2;
 /// Pixels of a patch: as many products.
-const SIDE: usize = EVEN + ODD;
+pub(crate) const SIDE: usize = EVEN + ODD;
 /// Width of a window.
-const WIDTH: usize = 7;
+pub(crate) const WIDTH: usize = 7;
 
 /// Points of the even places' filter, beside infinity: those of [`crate::Strided`], whose transform it shares.
 const EVEN_POINTS: [f64; EVEN - 1] = [0.0, A as f64, -A as f64, B as f64];
@@ -35,15 +35,15 @@ const ODD_POINTS: [f64; ODD - 1] = [0.0, 1.0, -1.0];
 /// A convolution of one image, of planes or with channels innermost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Lines {
-    window: Window,
-    channels: usize,
-    outputs: usize,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
+    pub(crate) outputs: usize,
     /// Whether channels are innermost.
-    innermost: bool,
+    pub(crate) innermost: bool,
     /// For each product of a patch.
-    weights: Vec<Weights>,
+    pub(crate) weights: Vec<Weights>,
     /// One number an output.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl Lines {

@@ -13,7 +13,7 @@ const ROWS: usize = 3;
 /// The largest number of each window, over planes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MaxPool {
-    window: Window,
+    pub(crate) window: Window,
 }
 
 impl MaxPool {

@@ -43,15 +43,15 @@ impl Matrix {
 /// A packed operand with its bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Weights {
-    by: By,
+    pub(crate) by: By,
     /// Rows or columns that are outputs.
-    outputs: usize,
+    pub(crate) outputs: usize,
     /// Length of the sums.
-    k: usize,
+    pub(crate) k: usize,
     /// Panel after panel.
-    packed: Vec<f32>,
+    pub(crate) packed: Vec<f32>,
     /// One an output; columns up to whole vectors.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// What the packed side's panels are of.

@@ -109,22 +109,22 @@ impl Width {
 /// A packed operand in whole numbers with its scales and bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WholeWeights {
-    by: By,
-    tiles: Family,
+    pub(crate) by: By,
+    pub(crate) tiles: Family,
     /// The largest activation.
-    most: f32,
+    pub(crate) most: f32,
     /// Bytes of a weight.
-    bytes: usize,
+    pub(crate) bytes: usize,
     /// Rows or columns that are outputs.
-    outputs: usize,
+    pub(crate) outputs: usize,
     /// Length of the sums.
-    k: usize,
+    pub(crate) k: usize,
     /// Panel after panel, pairs along `k`.
-    packed: Vec<u8>,
+    pub(crate) packed: Vec<u8>,
     /// One an output; columns up to whole vectors. What a unit of the weights is.
-    scales: Vec<f32>,
+    pub(crate) scales: Vec<f32>,
     /// As the scales.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// The longest sums that are served: with more, activations had fewer bits than int8 has.

@@ -15,15 +15,15 @@ use crate::room::unwritten;
 /// A packed operand in seven quarters, with its bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strassen {
-    by: By,
+    pub(crate) by: By,
     /// Rows or columns that are outputs.
-    outputs: usize,
+    pub(crate) outputs: usize,
     /// Length of the sums.
-    k: usize,
+    pub(crate) k: usize,
     /// What each of the seven products has of the weights.
-    parts: Vec<Weights>,
+    pub(crate) parts: Vec<Weights>,
     /// One an output.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl Strassen {

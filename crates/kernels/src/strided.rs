@@ -20,7 +20,7 @@ const STEP: usize = 4;
 /// Points that a filter of two is evaluated at.
 const POINTS: usize = STEP + 1;
 /// What is told apart along an axis: the points, and the odd places.
-const KINDS: usize = POINTS + 1;
+pub(crate) const KINDS: usize = POINTS + 1;
 /// Pixels of a patch along an axis: as many products.
 const SIDE: usize = POINTS + STEP;
 /// Floats of transformed patches at a time, about: four megabytes.
@@ -29,15 +29,15 @@ const BLOCK: usize = 1 << 20;
 /// A convolution of one image, of planes or with channels innermost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strided {
-    window: Window,
-    channels: usize,
-    outputs: usize,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
+    pub(crate) outputs: usize,
     /// Whether channels are innermost.
-    innermost: bool,
+    pub(crate) innermost: bool,
     /// For each kind along the height, each along the width.
-    weights: Vec<Panels>,
+    pub(crate) weights: Vec<Panels>,
     /// One number an output.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 /// Where products of some rows of patches lie.

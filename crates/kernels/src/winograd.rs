@@ -20,22 +20,22 @@ const STEP: usize = 4;
 /// Pixels of a patch along an axis.
 const SIDE: usize = 6;
 /// Places in a patch.
-const PLACES: usize = SIDE * SIDE;
+pub(crate) const PLACES: usize = SIDE * SIDE;
 /// Floats of transformed patches at a time: a megabyte.
 const BLOCK: usize = 1 << 18;
 
 /// A convolution of one image, of planes or with channels innermost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Winograd {
-    window: Window,
-    channels: usize,
-    outputs: usize,
+    pub(crate) window: Window,
+    pub(crate) channels: usize,
+    pub(crate) outputs: usize,
     /// Whether channels are innermost.
-    innermost: bool,
+    pub(crate) innermost: bool,
     /// For each place of a patch.
-    weights: Vec<Panels>,
+    pub(crate) weights: Vec<Panels>,
     /// One number an output.
-    bias: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 impl Winograd {

@@ -41,10 +41,7 @@ pub(super) fn lower(
     let (channels, outputs, groups) = (op.input_channels(), op.output_channels(), op.group);
     let in_group = channels / groups;
     let kernel = floats(&kernel)?;
-    let bias = match floats(&bias)? {
-        [one] if outputs != 1 => vec![*one; outputs],
-        all => all.to_vec(),
-    };
+    let bias = biases(&bias, outputs)?;
     let places = window.places();
     // What these save is less than what int8 does.
     let in_f32 = packing.precision == Precision::F32;
@@ -93,4 +90,12 @@ pub(super) fn lower(
     let mut lowered = Lowered::new(body, Some(axis), output, macs as u64);
     lowered.images = output_of_n[0];
     Ok(Some((lowered, tvec!(node.inputs[0]))))
+}
+
+/// A bias for each output.
+pub(super) fn biases(bias: &Tensor, outputs: usize) -> TractResult<Vec<f32>> {
+    Ok(match floats(bias)? {
+        [one] if outputs != 1 => vec![*one; outputs],
+        all => all.to_vec(),
+    })
 }

@@ -1,14 +1,18 @@
 //! Lowering: nodes of tract's graph that nearly all instructions are spent in, replaced by nodes on our own kernels.
 //!
-//! Runs on the decluttered graph, before tract chooses implementations for what is left. First each product and each
+//! Runs on the decluttered graph, before tract chooses implementations for what is left; convolutions that tract would only
+//! spend instructions on are lowered before it declutters ([`early`]). First each product and each
 //! convolution of f32, and what pools and thins images, is replaced where there is a kernel for its shape ([`product`], [`conv`],
 //! [`pool`]); then what follows one, a bias, an
 //! addition, bounds, moves into it ([`fuse`]). Everything that a pass does not know stays as it is, so a pass can be left
 //! out and the graph means the same.
 
 mod conv;
+mod early;
 mod einsum;
 mod fuse;
+mod image;
+mod innermost;
 mod node;
 mod pool;
 mod product;
@@ -29,16 +33,25 @@ pub(crate) use node::Lowered;
 /// not depend on what memory is left.
 const TRANSFORMED_BYTES: usize = 512 << 20;
 
-/// Lowers what can be. Constants of products and of convolutions that are products become of that precision; what is cheaper in
-/// f32 (minimal filtering, channels by themselves) and products of two tensors stay f32.
-pub(crate) fn lower(model: &mut TypedModel, precision: Precision) -> TractResult<()> {
-    let mut packing = Packing { precision, spare: TRANSFORMED_BYTES };
+/// How a plan's constants are packed: those of products and of convolutions that are products become of that precision; what is
+/// cheaper in f32 (minimal filtering, channels by themselves) and products of two tensors stay f32.
+pub(crate) fn packing(precision: Precision) -> Packing {
+    Packing { precision, spare: TRANSFORMED_BYTES }
+}
+
+/// Lowers what need not be decluttered first.
+pub(crate) fn lower_early(model: &mut TypedModel, packing: &mut Packing) -> TractResult<()> {
+    early::lower(model, packing)
+}
+
+/// Lowers what can be in a decluttered graph.
+pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {
-            product::lower(model, node, op, &mut packing)?
+            product::lower(model, node, op, packing)?
         } else if let Some(op) = node.op_as::<Conv>() {
-            conv::lower(model, node, op, &mut packing)?
+            conv::lower(model, node, op, packing)?
         } else if let Some(op) = node.op_as::<MaxPool>() {
             pool::maxima(model, node, op)?.map(|lowered| (lowered, node.inputs.as_slice().into()))
         } else if let Some(op) = node.op_as::<Downsample>() {

@@ -89,6 +89,15 @@ impl Lowered {
         }) as u64
     }
 
+    /// How many inputs a node of it has.
+    pub(crate) fn inputs(&self) -> usize {
+        let operands = match &*self.body {
+            Body::Product(product) if !product.is_constant() => 2,
+            _ => 1,
+        };
+        operands + usize::from(self.residual)
+    }
+
     /// The bias, one number a place on its axis.
     pub(crate) fn bias(&self) -> Option<Vec<f32>> {
         match &*self.body {

@@ -8,23 +8,24 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 use super::einsum::{Loops, Run};
+use super::innermost::Innermost;
 use super::node::{Body, Lowered};
 use super::{constant, floats, shape};
 
 /// A product over [`Loops`].
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
-    loops: Loops,
-    packed: Packed,
+    pub(super) loops: Loops,
+    pub(super) packed: Packed,
     /// For each step through the outer loops: where the narrow operand, the wide one and the output begin.
-    steps: Vec<[usize; 3]>,
+    pub(super) steps: Vec<[usize; 3]>,
     /// Which of the packed constants each step takes.
-    which: Vec<usize>,
+    pub(super) which: Vec<usize>,
 }
 
 /// Which operand is packed.
 #[derive(Clone, Debug)]
-enum Packed {
+pub(super) enum Packed {
     /// The wide one, a constant, for each place that steps take it from.
     Wide(Vec<Panels>),
     /// The narrow one, a constant, for each place that steps take it from.
@@ -139,6 +140,34 @@ impl Product {
             Packed::Run
         };
         Some(Product { loops, packed, steps, which })
+    }
+
+    /// Images times constant weights, pixel by pixel: of `[images, channels, outputs]`, of `pixels` each, with
+    /// `kernel[output][channel]`.
+    pub(super) fn pointwise(
+        packing: &mut Packing,
+        [images, channels, outputs]: [usize; 3],
+        pixels: usize,
+        kernel: &[f32],
+        innermost: Innermost,
+    ) -> Option<Product> {
+        // Steps from pixel to pixel and from channel to channel.
+        let lies = |channels, innermost| if innermost { (channels, 1) } else { (1, pixels) };
+        let ((pixel, channel), (to_pixel, to_output)) =
+            (lies(channels, innermost.input), lies(outputs, innermost.output));
+        let (weights_wide, x) = (innermost.output, (channels * pixels, outputs * pixels));
+        // Of the narrow operand and the wide one.
+        let sides = |weights: usize, x: usize| if weights_wide { (x, weights) } else { (weights, x) };
+        let run = |length, weights, x, out| {
+            let (narrow, wide) = sides(weights, x);
+            Run { length, narrow, wide, out }
+        };
+        let (of_pixels, of_outputs) = (run(pixels, 0, pixel, to_pixel), run(outputs, channels, 0, to_output));
+        let (p, q) = if weights_wide { (of_pixels, of_outputs) } else { (of_outputs, of_pixels) };
+        let outer = (images > 1).then(|| run(images, 0, x.0, x.1)).into_iter().collect();
+        let loops = Loops { wide_first: false, p, q, k: run(channels, 1, channel, 0), outer, q_axis: None };
+        let (narrow, wide) = if weights_wide { (None, Some(kernel)) } else { (Some(kernel), None) };
+        Product::new(packing, loops, narrow, wide)
     }
 
     /// Whether one operand is part of it, so that it has one input.
@@ -290,7 +319,7 @@ impl Product {
 }
 
 /// Where the narrow operand, the wide one and the output begin in each step.
-fn steps(outer: &[Run]) -> Vec<[usize; 3]> {
+pub(super) fn steps(outer: &[Run]) -> Vec<[usize; 3]> {
     let mut steps = vec![[0; 3]];
     for run in outer {
         steps = (steps.iter())

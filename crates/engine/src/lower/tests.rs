@@ -10,7 +10,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::{Lowered, lower};
+use super::{Lowered, lower, packing};
 
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -33,7 +33,7 @@ fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered, Precision::F32).unwrap();
+    lower(&mut lowered, &mut packing(Precision::F32)).unwrap();
     let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
     let left =
         lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
@@ -51,7 +51,7 @@ fn cosine(model: TypedModel, inputs: &[Tensor], precision: Precision) -> f64 {
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered, precision).unwrap();
+    lower(&mut lowered, &mut packing(precision)).unwrap();
     assert!(lowered.nodes().iter().any(|node| node.op_is::<Lowered>()));
     let got = run(lowered);
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
@@ -268,5 +268,113 @@ fn pools_and_thinned_images_agree() {
         }
         model.select_output_outlets(&[wire]).unwrap();
         assert_eq!(agree(model, &[numbers(&[2, 3, 11, 9], 6)]), expected, "{strides:?}");
+    }
+}
+
+/// Convolutions that are lowered before tract declutters: with what scales their outputs, bounds them and is added.
+#[test]
+fn early_convolutions_agree() {
+    // Channels, outputs, groups, kernel, stride, before; numbers of nodes that are left.
+    for ([channels, outputs, group, kernel, stride, before], nodes) in [
+        ([8, 12, 1, 1, 1, 0], 1),
+        ([8, 12, 1, 1, 2, 0], 2),
+        ([64, 64, 1, 1, 1, 0], 1),
+        ([8, 16, 1, 3, 1, 1], 1),
+        ([8, 16, 1, 3, 2, 1], 1),
+        ([8, 8, 8, 3, 1, 1], 1),
+        ([8, 8, 2, 3, 1, 1], 1),
+        ([8, 12, 1, 1, 1, 1], 1),
+    ] {
+        for (format, shape) in
+            [(DataFormat::NCHW, vec![2, channels, 11, 9]), (DataFormat::CHW, vec![channels, 11, 9])]
+        {
+            let mut model = TypedModel::default();
+            let x = model.add_source("x", f32::fact(&shape)).unwrap();
+            let w = model.add_const("w", numbers(&[outputs, channels / group, kernel, kernel], 3)).unwrap();
+            let b = model.add_const("b", numbers(&[outputs], 4)).unwrap();
+            let pool_spec = PoolSpec {
+                data_format: format,
+                kernel_shape: tvec!(kernel, kernel),
+                padding: PaddingSpec::Explicit(tvec!(before, before), tvec!(before, before)),
+                dilations: None,
+                strides: Some(tvec!(stride, stride)),
+                input_channels: channels,
+                output_channels: outputs,
+            };
+            let op = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None };
+            let mut wire = model.wire_node("conv", op, &[x, w, b]).unwrap()[0];
+            let mut along = vec![1; shape.len()];
+            along[shape.len() - 3] = outputs;
+            let factor = model.add_const("factor", numbers(&along, 5)).unwrap();
+            let offset = model.add_const("offset", numbers(&along, 6)).unwrap();
+            let zero = model.add_const("zero", Tensor::zero::<f32>(&vec![1; shape.len()]).unwrap()).unwrap();
+            wire = model.wire_node("scaled", math::mul(), &[wire, factor]).unwrap()[0];
+            wire = model.wire_node("moved", math::add(), &[wire, offset]).unwrap()[0];
+            wire = model.wire_node("relu", math::max(), &[wire, zero]).unwrap()[0];
+            model.select_output_outlets(&[wire]).unwrap();
+            let run = |model: TypedModel| {
+                let input = numbers(&shape, 7).into_tvalue();
+                model.into_optimized().unwrap().into_runnable().unwrap().run(tvec!(input)).unwrap().remove(0)
+            };
+            let mut lowered = model.clone();
+            super::lower_early(&mut lowered, &mut packing(Precision::F32)).unwrap();
+            let left = lowered
+                .nodes()
+                .iter()
+                .filter(|node| !["Const", "Source"].contains(&&*node.op.name()))
+                .count();
+            assert_eq!(left, nodes, "{channels} to {outputs} by {kernel}, {stride} in {format:?}");
+            run(lowered).close_enough(&run(model), Approximation::Approximate).unwrap();
+        }
+    }
+}
+
+/// A convolution of each channel by itself between two of one pixel takes its image with channels innermost.
+#[test]
+fn channels_alone_lie_innermost() {
+    for (format, shape) in [(DataFormat::NCHW, vec![2, 6, 11, 9]), (DataFormat::CHW, vec![6, 11, 9])] {
+        for (stride, pointwise_stride) in [(1, 1), (2, 1), (1, 2)] {
+            let mut model = TypedModel::default();
+            let mut wire = model.add_source("x", f32::fact(&shape)).unwrap();
+            let ones = vec![1; shape.len()];
+            let bound = |value: f32| Tensor::from_shape(&ones, &[value]).unwrap();
+            let low = model.add_const("low", bound(-0.5)).unwrap();
+            let high = model.add_const("high", bound(0.75)).unwrap();
+            let cases = [(6, 10, 1, 1, pointwise_stride), (10, 10, 10, 3, stride), (10, 7, 1, 1, 1)];
+            for (ix, (channels, outputs, group, kernel, stride)) in cases.into_iter().enumerate() {
+                let w = numbers(&[outputs, channels / group, kernel, kernel], 3 + ix as u64);
+                let w = model.add_const(format!("w{ix}"), w).unwrap();
+                let b = model.add_const(format!("b{ix}"), numbers(&[outputs], 4 + ix as u64)).unwrap();
+                let pool_spec = PoolSpec {
+                    data_format: format,
+                    kernel_shape: tvec!(kernel, kernel),
+                    padding: PaddingSpec::Explicit(
+                        tvec!(kernel / 2, kernel / 2),
+                        tvec!(kernel / 2, kernel / 2),
+                    ),
+                    dilations: None,
+                    strides: Some(tvec!(stride, stride)),
+                    input_channels: channels,
+                    output_channels: outputs,
+                };
+                let op = Conv { pool_spec, kernel_fmt: KernelFormat::OIHW, group, q_params: None };
+                wire = model.wire_node(format!("conv{ix}"), op, &[wire, w, b]).unwrap()[0];
+                wire = model.wire_node(format!("max{ix}"), math::max(), &[wire, low]).unwrap()[0];
+                wire = model.wire_node(format!("min{ix}"), math::min(), &[high, wire]).unwrap()[0];
+            }
+            model.select_output_outlets(&[wire]).unwrap();
+            let run = |model: TypedModel| {
+                let input = numbers(&shape, 7).into_tvalue();
+                model.into_optimized().unwrap().into_runnable().unwrap().run(tvec!(input)).unwrap().remove(0)
+            };
+            let mut lowered = model.clone();
+            super::lower_early(&mut lowered, &mut packing(Precision::F32)).unwrap();
+            let bodies: Vec<_> = (lowered.nodes().iter())
+                .filter_map(|node| node.op_as::<Lowered>())
+                .filter(|op| matches!(&*op.body, super::node::Body::HwcDepthwise(_)))
+                .collect();
+            assert_eq!(bodies.len(), 1, "{format:?} {stride}");
+            run(lowered).close_enough(&run(model), Approximation::Approximate).unwrap();
+        }
     }
 }

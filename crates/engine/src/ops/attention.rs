@@ -151,7 +151,7 @@ fn round(half: bool, x: f32) -> f32 {
     if half { f16::from_f32(x).to_f32() } else { x }
 }
 
-fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let [causal, left, right, mode, past, lengths, half, half_softmax] =
         [0, 1, 2, 3, 4, 5, 6, 7].map(|ix| k.int(ix));
     let (half, half_softmax) = (half != 0, half_softmax != 0);

@@ -85,7 +85,7 @@ pub(super) fn linear_attention(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>>
     w.kernel(kernel, &given)
 }
 
-fn run_linear_attention(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_linear_attention(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let [q_heads, kv_heads, d_k, d_v, past, decays, betas] =
         [0, 1, 2, 3, 4, 5, 6].map(|ix| k.int(ix) as usize);
     let scale = k.real(0) as f32;
@@ -174,7 +174,7 @@ pub(super) fn causal_conv(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel.scratch(8 * batch * channels * length), &given)
 }
 
-fn run_causal_conv(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_causal_conv(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (x, weight) = (f32s(&inputs[0])?, f32s(&inputs[1])?);
     let mut rest = inputs.iter().skip(2);
     let mut optional = |there: i64| -> TractResult<Option<Vec<f32>>> {
@@ -238,7 +238,7 @@ pub(super) fn tensor_scatter(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(Kernel::new("TensorScatter", outputs, run_tensor_scatter).ints([axis as i64, circular]), &given)
 }
 
-fn run_tensor_scatter(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_tensor_scatter(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (axis, circular) = (k.int(0) as usize, k.int(1) != 0);
     let mut cache = inputs[0].clone().into_tensor();
     let shape: TVec<usize> = cache.shape().into();

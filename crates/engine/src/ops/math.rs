@@ -94,7 +94,7 @@ fn ranked(w: &mut Wirer<'_>, x: OutletId, shape: &[usize], rank: usize) -> Tract
     w.reshape(x, &to)
 }
 
-fn run_div(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_div(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     Ok(vec![Div.eval(inputs[0].clone(), inputs[1].clone(), k.outputs[0].datum_type)?])
 }
 
@@ -191,7 +191,7 @@ pub(super) fn pow(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(Kernel::new("Pow", tvec![dt.fact(shape)], run_pow).scratch(scratch), &[a, b])
 }
 
-fn run_pow(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_pow(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let power = |(a, b): (i64, i64)| match (a, b) {
         (_, 0..) => a.wrapping_pow(u32::try_from(b).unwrap_or(u32::MAX)),
         (1, _) => 1,
@@ -236,7 +236,7 @@ pub(super) fn to_bfloat(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(Kernel::new("Cast", tvec![DatumType::F32.fact(shape)], run_to_bfloat), &[x])
 }
 
-fn run_to_bfloat(_: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_to_bfloat(_: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let rounded = |x: f32| from_bfloat_bits(bfloat_bits(x));
     let x: Vec<f32> = f32s(&inputs[0])?.into_iter().map(rounded).collect();
     Ok(vec![tensor(DatumType::F32, inputs[0].shape(), &x)?])
@@ -261,7 +261,7 @@ pub(super) fn bit_shift(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel, &[a, b])
 }
 
-fn run_bit_shift(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_bit_shift(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let dt = k.outputs[0].datum_type;
     let width = 8 * dt.size_of() as i64;
     let signed = dt.is_signed();
@@ -313,7 +313,7 @@ pub(super) fn bit_cast(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(Kernel::new("BitCast", tvec![dt.fact(shape)], run_bit_cast), &[x])
 }
 
-fn run_bit_cast(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_bit_cast(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let dt = k.outputs[0].datum_type;
     let mut y = Tensor::zero_dt(dt, inputs[0].shape())?;
     y.as_bytes_mut().copy_from_slice(inputs[0].as_bytes());
@@ -338,7 +338,7 @@ pub(super) fn cum_prod(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel, &[x])
 }
 
-fn run_cum_prod(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_cum_prod(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (dt, shape) = (k.outputs[0].datum_type, k.shape(0)?);
     if dt.is_float() {
         Ok(vec![tensor(dt, &shape, &products(k, &shape, &f64s(&inputs[0])?, 1.0, |a, b| a * b))?])
@@ -381,7 +381,7 @@ pub(super) fn det(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel.scratch(8 * shape.iter().product::<usize>()), &[x])
 }
 
-fn run_det(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_det(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let n = k.int(0) as usize;
     let shape = k.shape(0)?;
     let mut x = f64s(&inputs[0])?;

@@ -10,6 +10,7 @@ mod equal;
 mod filled;
 mod gemm;
 mod kernel;
+pub(crate) mod kernels;
 mod linear;
 mod logsumexp;
 mod lowered;

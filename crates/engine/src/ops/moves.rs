@@ -66,7 +66,7 @@ pub(super) fn reverse_sequence(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>>
     w.kernel(kernel.ints([batch as i64, time as i64]), &[x, lengths])
 }
 
-fn run_reverse_sequence(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_reverse_sequence(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (shape, lengths) = (inputs[0].shape(), i64s(&inputs[1])?);
     let (batch, time) = (k.int(0) as usize, k.int(1) as usize);
     let steps = strides(shape);
@@ -96,7 +96,7 @@ fn window(
     w.op(kernel, &[x])
 }
 
-fn run_window(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_window(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (from, to) = (inputs[0].shape(), k.shape(0)?);
     let (wrap, begins) = (k.int(0) != 0, &k.ints[1..]);
     let (from_steps, to_steps) = (strides(from), strides(&to));
@@ -237,7 +237,7 @@ pub(super) fn one_hot(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel.ints([axis as i64, depth]).scratch(scratch), &[indices, values])
 }
 
-fn run_one_hot(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_one_hot(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (to, depth) = (k.shape(0)?, k.int(1));
     let inner = strides(&to)[k.int(0) as usize];
     let indices = i64s(&inputs[0])?;

@@ -91,7 +91,7 @@ pub(super) fn quantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     )
 }
 
-fn run_quantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_quantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (dt, shape) = (k.outputs[0].datum_type, inputs[0].shape());
     let (x, scales) = (f32s(&inputs[0])?, f32s(&inputs[1])?);
     let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
@@ -140,7 +140,7 @@ pub(super) fn dequantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     )
 }
 
-fn run_dequantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_dequantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let shape = inputs[0].shape();
     let (x, scales) = (i64s(&inputs[0])?, f32s(&inputs[1])?);
     let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;

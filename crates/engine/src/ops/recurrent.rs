@@ -177,7 +177,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     lanes.iter().sum::<f32>() + rest
 }
 
-fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (kind, batch_first) = (k.int(0), k.int(2) != 0);
     let mut rest = inputs.iter().skip(3);
     let mut optional = |bit: i64| if k.int(5) & bit != 0 { rest.next() } else { None };

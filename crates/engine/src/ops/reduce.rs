@@ -52,7 +52,7 @@ fn axes(w: &Wirer<'_>, rank: usize) -> TractResult<Vec<bool>> {
     Ok(reduced)
 }
 
-fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let (dt, shape) = (inputs[0].datum_type(), k.shape(0)?);
     let max = k.int(0) != 0;
     let steps: Vec<isize> = strides(&shape)

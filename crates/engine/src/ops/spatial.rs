@@ -173,7 +173,7 @@ pub(super) fn affine_grid(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel.ints([w.int("align_corners", 0)]).scratch(scratch), &[theta])
 }
 
-fn run_affine_grid(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_affine_grid(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let theta = f64s(&inputs[0])?;
     let shape = k.shape(0)?;
     let axes = shape.len() - 2;
@@ -248,7 +248,7 @@ pub(super) fn col2im(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel, &[x])
 }
 
-fn run_col2im(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_col2im(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let axes = k.int(0) as usize;
     let part = |n: usize| -> Vec<usize> {
         k.ints[1 + n * axes..1 + (n + 1) * axes].iter().map(|v| *v as usize).collect()
@@ -309,7 +309,7 @@ pub(super) fn max_unpool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel.scratch(8 * shape.iter().product::<usize>()), &[x, indices])
 }
 
-fn run_max_unpool(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_max_unpool(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let to = k.shape(0)?;
     let inner: Vec<usize> = k.ints.iter().map(|d| *d as usize).collect();
     let (from_steps, to_steps) = (strides(&inner), strides(&to));
@@ -361,7 +361,7 @@ pub(super) fn roi_align(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel, &[x, rois, members])
 }
 
-fn run_roi_align(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_roi_align(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     /// Most samples along an axis of a bin: as many as pixels of the largest maps.
     const MOST_SAMPLES: f64 = 4096.0;
     let (x, rois, members) = (f32s(&inputs[0])?, f64s(&inputs[1])?, i64s(&inputs[2])?);
@@ -478,7 +478,7 @@ pub(super) fn deform_conv(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.kernel(kernel, &given)
 }
 
-fn run_deform_conv(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+pub(super) fn run_deform_conv(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let [groups, offset_groups, dh, dw, sh, sw, ph, pw] =
         [0, 1, 2, 3, 4, 5, 6, 7].map(|ix| k.int(ix) as usize);
     let (x, weight, offset) = (f32s(&inputs[0])?, f32s(&inputs[1])?, f32s(&inputs[2])?);

@@ -1,0 +1,131 @@
+//! A graph read from its image is the graph that was written.
+
+use std::path::{Path, PathBuf};
+
+use ic_nn_types::{GraphEncoding, NamedTensor, Tensor, TensorType};
+
+use super::*;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn drawn(bytes: Vec<u8>, precision: Precision) -> (Graph, Option<Drawing>) {
+    load(bytes, precision).unwrap()
+}
+
+fn load(bytes: Vec<u8>, precision: Precision) -> Result<(Graph, Option<Drawing>), ModelError> {
+    Graph::load_drawn(GraphEncoding::Onnx, vec![bytes], precision, &Limits::WASM32)
+}
+
+fn bytes(drawing: &Drawing) -> Option<Vec<u8>> {
+    drawing.image().map(|image| image.pieces().flatten().copied().collect())
+}
+
+fn read(image: &[u8]) -> Result<Graph, ImageError> {
+    let header = image.first_chunk().ok_or(ImageError::Foreign)?;
+    let (head, _) = parts(header)?;
+    let rest = &image[HEADER_BYTES..];
+    let (head, mut arrays) = rest.split_at((head as usize).min(rest.len()));
+    Graph::from_image(head, &mut arrays, &Limits::WASM32)
+}
+
+/// Inputs of the graph's shapes with numbers of some kind.
+fn inputs(graph: &Graph) -> Vec<NamedTensor> {
+    let input = |input: &crate::InputDescription| {
+        let mut tensor: Tensor = input.zeros();
+        if tensor.ty == TensorType::FP32 {
+            for (ix, number) in tensor.data.chunks_exact_mut(4).enumerate() {
+                let value = ((ix * 7919 + 13) % 1009) as f32 / 1009.0 - 0.3;
+                number.copy_from_slice(&value.to_le_bytes());
+            }
+        }
+        (input.name.clone(), tensor)
+    };
+    graph.description().inputs.iter().map(input).collect()
+}
+
+fn run(graph: &mut Graph) -> Vec<NamedTensor> {
+    let arranged = graph.arrange(inputs(graph), &Limits::WASM32).unwrap();
+    graph.run(&arranged, &Limits::WASM32).unwrap()
+}
+
+fn models(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for path in entries.map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            models(&path, found);
+        } else if path.extension().is_some_and(|e| e == "onnx") {
+            found.push(path);
+        }
+    }
+}
+
+/// Of the exporters' models and digits: those of fixed shapes whose operators have images answer the same from them, bit by bit.
+#[test]
+fn graphs_come_back() {
+    let mut files = vec![root().join("models/digits.onnx")];
+    models(&root().join("tests/fixtures/exporters"), &mut files);
+    let mobilenet = root().join("models/generated/mobilenetv2.onnx");
+    files.extend(mobilenet.exists().then_some(mobilenet));
+    files.sort();
+    let (mut with, mut fixed) = (0, 0);
+    for file in files {
+        for precision in [Precision::F32, Precision::Int8, Precision::Int16] {
+            // Two of them are there to be refused.
+            let Ok((mut graph, drawing)) = load(std::fs::read(&file).unwrap(), precision) else { continue };
+            let Some(drawing) = drawing else { continue };
+            fixed += 1;
+            // Not those of trees, vectors and tables, of sequences by torch, and of transposed convolutions.
+            let Some(image) = bytes(&drawing) else { continue };
+            with += 1;
+            let name = file.display();
+            let mut back = read(&image).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert_eq!(back.description(), graph.description(), "{name}");
+            assert_eq!(back.load_cost(), graph.load_cost(), "{name}");
+            assert_eq!(run(&mut back), run(&mut graph), "{name} {precision:?}");
+            // What is cut off is refused, and so is what is longer.
+            assert!(matches!(read(&image[..image.len() - 1]), Err(ImageError::Broken(_))), "{name}");
+            assert!(matches!(read(&[&image[..], &[0]].concat()), Err(ImageError::Broken(_))), "{name}");
+        }
+    }
+    assert!(with * 2 >= fixed, "{with} of {fixed} graphs have an image");
+}
+
+#[test]
+fn what_another_engine_made_is_foreign() {
+    let (_, drawing) = drawn(std::fs::read(root().join("models/digits.onnx")).unwrap(), Precision::F32);
+    let image = bytes(&drawing.unwrap()).unwrap();
+    for at in 0..20usize {
+        let mut other = image.clone();
+        other[at] ^= 1;
+        assert!(matches!(read(&other), Err(ImageError::Foreign)), "byte {at}");
+    }
+    assert!(matches!(read(b"ic-nn"), Err(ImageError::Foreign)));
+}
+
+#[test]
+fn an_image_is_admitted() {
+    let (_, drawing) = drawn(std::fs::read(root().join("models/digits.onnx")).unwrap(), Precision::F32);
+    let image = bytes(&drawing.unwrap()).unwrap();
+    let (head, _) = parts(image.first_chunk().unwrap()).unwrap();
+    let (head, mut arrays) = image[HEADER_BYTES..].split_at(head as usize);
+    let limits = Limits { available_bytes: 1000 };
+    let refused = Graph::from_image(head, &mut arrays, &limits);
+    assert!(matches!(refused, Err(ImageError::Model(ModelError::TooLarge { .. }))));
+}
+
+/// The layout, byte by byte: `golden.bin` is the image of a small model, without what says who made it. Where the layout is
+/// changed on purpose, `LAYOUT` changes with it, and `IC_NN_BLESS=1 cargo test --workspace --lib golden` writes the file.
+#[test]
+fn the_layout_is_golden() {
+    let file = root().join("tests/fixtures/exporters/keras/dense.onnx");
+    let (_, drawing) = drawn(std::fs::read(file).unwrap(), Precision::F32);
+    let mut image = bytes(&drawing.unwrap()).unwrap();
+    image[12..20].fill(0);
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/image/golden.bin");
+    if std::env::var_os("IC_NN_BLESS").is_some() {
+        std::fs::write(&golden, &image).unwrap();
+    }
+    assert_eq!(image, std::fs::read(golden).unwrap_or_default(), "the layout has changed");
+}
