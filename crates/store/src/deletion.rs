@@ -120,6 +120,7 @@ impl<M: Memory> Store<M> {
             properties.iter().for_each(|row| self.properties.remove(row));
             self.provenance.remove(&key);
             self.facts.remove(&key);
+            self.images.remove(&key);
             self.versions.remove(&key);
             self.forget_statistics(name, version);
             deleted.versions.push(version);

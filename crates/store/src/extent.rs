@@ -8,6 +8,8 @@
 //! A file takes whole pages, contiguously. Which pages are taken is derived from the records of versions and open
 //! uploads each time an upload begins, never stored, so that it cannot disagree with them. Nothing here writes.
 
+use std::mem::MaybeUninit;
+
 use ic_stable_structures::Memory;
 use thiserror::Error;
 
@@ -105,6 +107,18 @@ impl<'a, M: Memory> Blob<'a, M> {
             return Err(ReadError::OutOfRange { offset, asked, bytes: self.bytes });
         }
         self.memory.read(self.offset + offset, dst);
+        Ok(())
+    }
+
+    /// [`Self::read`] into bytes that need not be there before.
+    #[allow(unsafe_code, reason = "zeros would cost an instruction a byte")]
+    pub fn fill(&self, offset: u64, dst: &mut [MaybeUninit<u8>]) -> Result<(), ReadError> {
+        let asked = dst.len() as u64;
+        if offset.checked_add(asked).is_none_or(|end| end > self.bytes) {
+            return Err(ReadError::OutOfRange { offset, asked, bytes: self.bytes });
+        }
+        // SAFETY: there is room for so many bytes, which are only written.
+        unsafe { self.memory.read_unsafe(self.offset + offset, dst.as_mut_ptr().cast(), dst.len()) };
         Ok(())
     }
 

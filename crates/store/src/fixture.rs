@@ -57,6 +57,7 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         labels: f(&memories.labels),
         provenance: f(&memories.provenance),
         properties: f(&memories.properties),
+        images: f(&memories.images),
         contexts: f(&memories.contexts),
         context_index: f(&memories.context_index),
         roles: f(&memories.roles),

@@ -52,6 +52,7 @@ mod extent;
 #[cfg(test)]
 mod fixture;
 mod graphs;
+mod images;
 mod index;
 mod kept;
 mod labels;
@@ -88,6 +89,7 @@ pub use error::{
 };
 pub use extent::{Blob, PAGE_BYTES, ReadError};
 pub use graphs::OpenGraph;
+pub use images::SetImageError;
 pub use index::{IndexPage, Indexed, Residency};
 pub use kept::KeepError;
 pub use labels::{MAX_LABELS, SetLabelError};

@@ -89,6 +89,7 @@ impl Model {
             Step::Retire { name, which, retired } => self.retire(NAMES[*name], *which, *retired),
             Step::Property { name, which, key, set } => self.property(NAMES[*name], *which, *key, *set),
             Step::Facts { name, which, facts } => self.facts(NAMES[*name], *which, *facts),
+            Step::Image { name, which, size, seed } => self.image(NAMES[*name], *which, *size, *seed),
             Step::Limits { uploader_pages, open } => self.limits(*uploader_pages, *open),
             Step::Upgrade => self.upgrade(),
             Step::Trap(step) => self.trap(step),

@@ -1,13 +1,14 @@
 //! Room for files in the blob memory: what is taken, by whom, and where the next file goes.
 //!
 //! Uploads and files kept without a name take room here and nowhere else. Room that no record claims is free again by
-//! itself. What must never happen here: an extent that overlaps one of a version or an open upload.
+//! itself. What must never happen here: an extent that overlaps one of a version, an image or an open upload.
 
 use candid::Principal;
 use ic_stable_structures::Memory;
 use thiserror::Error;
 
 use crate::extent::{Blob, Extent, PAGE_BYTES, first_fit};
+use crate::images::ImageRecord;
 use crate::layout::{RecordError, RecordProblem};
 use crate::name::is_reserved;
 use crate::record::{UploadRecord, VersionRecord};
@@ -66,14 +67,19 @@ pub enum RoomError {
 
 /// What versions and open uploads take.
 pub(crate) struct Claims {
+    /// Of files and images.
     extents: Vec<Extent>,
+    /// Bytes in whole pages of the images among them.
+    image_bytes: u64,
     /// Bytes in whole pages of one uploader's; what is kept without a name does not count.
     uploader_bytes: u64,
 }
 
 impl Claims {
+    /// Of files.
     fn bytes(&self) -> u64 {
-        self.extents.iter().map(|extent| extent.bytes()).fold(0, u64::saturating_add)
+        let all = self.extents.iter().map(|extent| extent.bytes()).fold(0, u64::saturating_add);
+        all.saturating_sub(self.image_bytes)
     }
 }
 
@@ -84,7 +90,7 @@ impl<M: Memory> Store<M> {
         open: &[(u64, UploadRecord)],
         uploader: Principal,
     ) -> Result<Claims, RecordError> {
-        let mut claims = Claims { extents: Vec::new(), uploader_bytes: 0 };
+        let mut claims = Claims { extents: Vec::new(), image_bytes: 0, uploader_bytes: 0 };
         let mut claim = |extent: Extent, counts: bool| {
             claims.extents.push(extent);
             let counted = if counts { extent.bytes() } else { 0 };
@@ -96,6 +102,11 @@ impl<M: Memory> Store<M> {
         for (key, value) in self.versions.iter() {
             let record = VersionRecord::decode(&value)?;
             claim(record.extent, record.uploader == uploader && !is_reserved(parse_key(&key)?.0));
+        }
+        for (_, value) in self.images.iter() {
+            let record = ImageRecord::decode(&value)?;
+            claims.extents.push(record.extent);
+            claims.image_bytes = claims.image_bytes.saturating_add(record.extent.bytes());
         }
         Ok(claims)
     }
@@ -128,6 +139,22 @@ impl<M: Memory> Store<M> {
     /// Finds room for `bytes` beside `claims`; it may end behind the memory's end.
     pub(crate) fn place(&self, bytes: u64, mut claims: Claims) -> Result<Extent, RoomError> {
         let (needed, taken, limit) = (whole_pages(bytes), claims.bytes(), self.settings().max_total_bytes);
+        match taken.saturating_add(needed) > limit {
+            true => Err(RoomError::TotalTooLarge { needed, taken, limit }),
+            false => Ok(first_fit(&mut claims.extents, Extent::pages_for(bytes))),
+        }
+    }
+
+    /// Finds room for an image of `bytes` beside `claims`, in the place of one of `replaced` bytes: with all files and images
+    /// it is within the limit of all models.
+    pub(crate) fn place_image(
+        &self,
+        bytes: u64,
+        mut claims: Claims,
+        replaced: u64,
+    ) -> Result<Extent, RoomError> {
+        let (needed, limit) = (whole_pages(bytes), self.settings().max_total_bytes);
+        let taken = claims.bytes().saturating_add(claims.image_bytes).saturating_sub(replaced);
         match taken.saturating_add(needed) > limit {
             true => Err(RoomError::TotalTooLarge { needed, taken, limit }),
             false => Ok(first_fit(&mut claims.extents, Extent::pages_for(bytes))),

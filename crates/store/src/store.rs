@@ -9,6 +9,7 @@ use crate::audit::AuditRecord;
 use crate::bounds::Bounds;
 use crate::callers::CallerRecord;
 use crate::contexts::ContextRecord;
+use crate::images::ImageRecord;
 use crate::record::{
     GraphRecord, LabelRecord, NameRecord, PropertyRecord, ProvenanceRecord, UploadRecord, VersionRecord,
 };
@@ -36,6 +37,7 @@ pub struct Store<M: Memory> {
     pub(crate) labels: Table<M>,
     pub(crate) provenance: Table<M>,
     pub(crate) properties: Table<M>,
+    pub(crate) images: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
     /// What the tables hold at most.
@@ -65,6 +67,7 @@ impl<M: Memory> Store<M> {
             labels: Table::open(LabelRecord::TABLE, memories.labels)?,
             provenance: Table::open(ProvenanceRecord::TABLE, memories.provenance)?,
             properties: Table::open(PropertyRecord::TABLE, memories.properties)?,
+            images: Table::open(ImageRecord::TABLE, memories.images)?,
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),

@@ -45,7 +45,9 @@ pub struct Memories<M> {
     pub provenance: M,
     /// The properties that were set of versions.
     pub properties: M,
-    /// The model files, in extents of 64 KiB pages.
+    /// What was made of versions' files, where it lies.
+    pub images: M,
+    /// The model files and images, in extents of 64 KiB pages.
     pub blobs: M,
 }
 
@@ -63,6 +65,7 @@ impl<M> Memories<M> {
             labels: memory("labels"),
             provenance: memory("provenance"),
             properties: memory("properties"),
+            images: memory("images"),
             contexts: memory("contexts"),
             context_index: memory("context_index"),
             roles: memory("roles"),

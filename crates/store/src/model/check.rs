@@ -10,6 +10,7 @@ use super::plain::DELETED_GRAPHS;
 use super::step::{LABELS, NAMES, Which};
 use crate::extent::PAGE_BYTES;
 use crate::fixture::{CHUNK, principal};
+use crate::images::ImageRecord;
 use crate::record::{UploadRecord, VersionRecord};
 use crate::{Indexed, Residency};
 
@@ -46,7 +47,9 @@ impl Model {
             self.store.versions.iter().map(|(_, value)| VersionRecord::decode(&value).unwrap().extent);
         let uploads =
             self.store.uploads.iter().map(|(_, value)| UploadRecord::decode(&value).unwrap().extent);
-        let mut extents: Vec<(u64, u64)> = versions.chain(uploads).map(|e| (e.start, e.pages)).collect();
+        let images = self.store.images.iter().map(|(_, value)| ImageRecord::decode(&value).unwrap().extent);
+        let mut extents: Vec<(u64, u64)> =
+            versions.chain(uploads).chain(images).map(|e| (e.start, e.pages)).collect();
         let mut want = self.plain.extents();
         extents.sort_unstable();
         want.sort_unstable();
@@ -117,6 +120,8 @@ impl Model {
                 (want.file.1, want.encoding, want.retired)
             );
             assert_eq!(self.store.facts(name, version).as_ref(), Ok(&want.facts));
+            let image = self.store.image(name, version).unwrap().map(|image| image.to_vec().unwrap());
+            assert_eq!(image, want.image.clone().map(|(_, image)| image));
             assert_eq!(self.store.provenance(name, version).as_ref(), Ok(&want.provenance));
             assert_eq!(self.store.builders(name, version).as_ref(), Ok(&want.builders));
             assert_eq!(

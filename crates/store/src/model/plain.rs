@@ -60,6 +60,8 @@ pub(super) struct Published {
     pub(super) builders: Vec<u64>,
     pub(super) provenance: Provenance,
     pub(super) facts: Vec<u8>,
+    /// First page and bytes.
+    pub(super) image: Option<(u64, Vec<u8>)>,
     pub(super) properties: BTreeMap<String, String>,
 }
 
@@ -247,6 +249,15 @@ impl Plain {
 
     /// First page and number of pages of everything that is stored.
     pub(super) fn extents(&self) -> Vec<(u64, u64)> {
+        self.files().into_iter().chain(self.images()).collect()
+    }
+
+    pub(super) fn images(&self) -> Vec<(u64, u64)> {
+        let images = self.versions.values().filter_map(|v| v.image.as_ref());
+        images.map(|(start, image)| (*start, pages(image.len()))).collect()
+    }
+
+    fn files(&self) -> Vec<(u64, u64)> {
         let versions = self.versions.values().map(|v| (v.start, pages(v.file.0.len())));
         let uploads = self.uploads.values().map(|u| (u.start, pages(u.file.0.len())));
         versions.chain(uploads).collect()
@@ -254,8 +265,18 @@ impl Plain {
 
     /// The first page of the first run of so many that are free, or why it must not be taken.
     pub(super) fn place(&self, bytes: usize) -> Result<u64, RoomError> {
+        let taken = self.files().iter().map(|(_, pages)| pages * PAGE_BYTES).sum();
+        self.place_beside(bytes, taken)
+    }
+
+    /// As [`Self::place`], of an image in the place of one.
+    pub(super) fn place_image(&self, bytes: usize, replaced: u64) -> Result<u64, RoomError> {
+        let taken = self.extents().iter().map(|(_, pages)| pages * PAGE_BYTES).sum::<u64>() - replaced;
+        self.place_beside(bytes, taken)
+    }
+
+    fn place_beside(&self, bytes: usize, taken: u64) -> Result<u64, RoomError> {
         let (extents, pages) = (self.extents(), pages(bytes));
-        let taken = extents.iter().map(|(_, pages)| pages * PAGE_BYTES).sum();
         let needed = pages * PAGE_BYTES;
         if taken + needed > MAX_TOTAL_BYTES {
             return Err(RoomError::TotalTooLarge { needed, taken, limit: MAX_TOTAL_BYTES });

@@ -4,12 +4,12 @@ use ic_nn_types::{GraphEncoding, InitArgs, VersionPolicy};
 
 use super::Model;
 use super::plain::{File, MAX_MODEL_BYTES, Published, pages};
-use super::step::{KEYS, LABELS, Which};
+use super::step::{KEYS, LABELS, SIZES, Which};
 use crate::extent::PAGE_BYTES;
-use crate::fixture::principal;
+use crate::fixture::{file, principal};
 use crate::{
     BuildersError, DeleteError, Deleted, KeepError, LabelError, LookupError, PropertyError, RetireError,
-    RoomError, SetLabelError, VersionPolicyError,
+    RoomError, SetImageError, SetLabelError, VersionPolicyError,
 };
 
 impl Model {
@@ -123,6 +123,7 @@ impl Model {
             builders: parts.iter().map(|part| part.len() as u64).collect(),
             provenance: Default::default(),
             facts: b"kept".to_vec(),
+            image: None,
             properties: Default::default(),
         };
         self.plain.versions.insert((name, 1), published);
@@ -248,6 +249,44 @@ impl Model {
         assert_eq!(came, self.plain.there(name, version).map(drop));
         if let Some(published) = self.published(name, version) {
             published.facts = vec![facts];
+        }
+    }
+
+    /// Makes an image of a version, or takes it away where it has no size.
+    pub(super) fn image(&mut self, name: &'static str, which: Which, size: usize, seed: u8) {
+        let version = self.plain.number(name, which);
+        let (bytes, image) = (SIZES[size], file(seed, SIZES[size]));
+        let there = self.plain.there(name, version).map(drop);
+        if seed == 0 {
+            assert_eq!(self.store.drop_image(name, version), there);
+            if let Some(published) = self.published(name, version) {
+                published.image = None;
+            }
+            return;
+        }
+        let grows = self.store.image_grows_by(name, version, bytes as u64);
+        let (first, second) = image.split_at(bytes / 3);
+        let came = self.store.set_image(name, version, bytes as u64, [first, second].into_iter());
+        if let Err(absent) = there {
+            return assert_eq!(came, Err(SetImageError::Lookup(absent)));
+        }
+        let replaced =
+            self.published(name, version).and_then(|v| v.image.as_ref().map(|(_, i)| pages(i.len())));
+        let room = match bytes {
+            0 => Err(KeepError::Empty),
+            _ => self.plain.place_image(bytes, replaced.unwrap_or(0) * PAGE_BYTES).map_err(KeepError::Room),
+        };
+        match room {
+            Ok(start) => {
+                let end = start + pages(bytes);
+                assert_eq!(grows, Ok(end.saturating_sub(self.plain.pages) * PAGE_BYTES));
+                assert_eq!(came, Ok(()));
+                self.plain.pages = self.plain.pages.max(end);
+                self.published(name, version).unwrap().image = Some((start, image));
+            }
+            Err(error) => {
+                assert_eq!((grows, came), (Err(error.clone()), Err(SetImageError::Keep(error))));
+            }
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) enum Step {
     Retire { name: usize, which: Which, retired: bool },
     Property { name: usize, which: Which, key: usize, set: bool },
     Facts { name: usize, which: Which, facts: u8 },
+    Image { name: usize, which: Which, size: usize, seed: u8 },
     Limits { uploader_pages: u64, open: u32 },
     Upgrade,
     Trap(Box<Step>),
@@ -128,6 +129,8 @@ fn call() -> impl Strategy<Value = Step> {
             .prop_map(|(name, which, retired)| Step::Retire { name, which, retired }),
         1 => (name.clone(), which(), 0..KEYS.len(), any::<bool>())
             .prop_map(|(name, which, key, set)| Step::Property { name, which, key, set }),
+        3 => (name.clone(), which(), 0..SIZES.len(), 0..SEEDS)
+            .prop_map(|(name, which, size, seed)| Step::Image { name, which, size, seed }),
         1 => (name, which(), any::<u8>())
             .prop_map(|(name, which, facts)| Step::Facts { name, which, facts }),
         1 => (prop_oneof![Just(0u64), 6u64..30], 2u32..9)

@@ -233,6 +233,7 @@ impl Model {
             builders: open.builders,
             provenance: open.provenance,
             facts,
+            image: None,
             properties: Default::default(),
         };
         self.plain.versions.insert((open.name, name.next), published);
