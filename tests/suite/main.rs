@@ -9,6 +9,7 @@ mod exporters;
 mod flat;
 mod graphs_api;
 mod hostile;
+mod images;
 mod inputs;
 mod matrix;
 mod mobilenet;

@@ -10,6 +10,7 @@ mod authority;
 mod cache;
 mod contained;
 mod facts;
+mod images;
 mod lifecycle;
 mod memory;
 mod models;

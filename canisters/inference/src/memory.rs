@@ -25,13 +25,19 @@ impl StableMemory for Memory {
         self.0.read(offset, dst);
     }
 
+    #[allow(unsafe_code, reason = "the trait's own way writes zeros first, an instruction a byte")]
+    unsafe fn read_unsafe(&self, offset: u64, dst: *mut u8, count: usize) {
+        // SAFETY: the caller's.
+        unsafe { self.0.read_unsafe(offset, dst, count) }
+    }
+
     fn write(&self, offset: u64, src: &[u8]) {
         self.0.write(offset, src);
     }
 }
 
 /// Of each of the store's memories. The model files have the highest id, so that new tables find theirs below.
-const IDS: [(&str, MemoryId); 16] = [
+const IDS: [(&str, MemoryId); 17] = [
     ("settings", MemoryId::new(0)),
     ("names", MemoryId::new(1)),
     ("versions", MemoryId::new(2)),
@@ -47,6 +53,7 @@ const IDS: [(&str, MemoryId); 16] = [
     ("roles", MemoryId::new(12)),
     ("callers", MemoryId::new(13)),
     ("audit", MemoryId::new(14)),
+    ("images", MemoryId::new(15)),
     ("blobs", MemoryId::new(100)),
 ];
 

@@ -1,6 +1,7 @@
 //! Models on their way into the heap: files from stable memory, admission, decoding, what is remembered of them.
 
 use ic_nn_engine::Graph;
+use ic_nn_engine::image::Drawing;
 use ic_nn_store::{Blob, Version};
 use ic_nn_types::{Error, ErrorCode, GraphEncoding, RunFacts};
 use ic_stable_structures::Memory;
@@ -8,7 +9,7 @@ use ic_stable_structures::Memory;
 use crate::facts::Facts;
 use crate::resident::Resident;
 use crate::variant::{self, Content};
-use crate::{runtime, state};
+use crate::{images, runtime, state};
 
 /// Sees to it that the version's graph is in the heap; instructions that took, 0 where it was there.
 pub(crate) fn make_resident(version: &Version) -> Result<u64, Error> {
@@ -32,8 +33,15 @@ pub(crate) fn make_resident(version: &Version) -> Result<u64, Error> {
         // What was measured is of another graph.
         facts.runs = None;
     }
-    let (graph, instructions) = decode(version.encoding, read(version)?, version.variant)?;
-    state::residents(|r| r.insert(content, graph, facts, served));
+    let imaged = if served { images::read(version)? } else { None };
+    let (graph, drawing, instructions) = match imaged {
+        Some((graph, instructions)) => (graph, None, instructions),
+        None => decode(version.encoding, read(version)?, version.variant)?,
+    };
+    state::residents(|r| {
+        r.insert(content, graph, facts, served);
+        r.draw(content, drawing.filter(|_| served));
+    });
     Ok(instructions)
 }
 
@@ -45,17 +53,24 @@ pub(crate) fn read(version: &Version) -> Result<Vec<Vec<u8>>, Error> {
     })
 }
 
-/// Decodes, plans and tries a model.
+/// Brings a graph that was read from its image the model in its file, where planning for other shapes takes it.
+pub(crate) fn bring(version: &Version) -> Result<(), Error> {
+    let files = read(version)?;
+    let limits = state::limits();
+    resident(version, |r| Ok(r.graph.bring(version.encoding, files, &limits)?))
+}
+
+/// Decodes, plans and tries a model: its graph, what its image is written from, and the facts.
 pub(crate) fn tried(
+    content: Content,
     encoding: GraphEncoding,
     files: Vec<Vec<u8>>,
-    variant: u8,
-) -> Result<(Graph, Facts), Error> {
-    let (mut graph, load_instructions) = decode(encoding, files, variant)?;
+) -> Result<(Graph, Option<Drawing>, Facts), Error> {
+    let (mut graph, drawing, load_instructions) = decode(encoding, files, content.variant)?;
     let start = runtime::message_instructions();
     let trial = graph.trial(&state::limits());
     let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
-    Ok((graph, facts))
+    Ok((graph, drawing, facts))
 }
 
 /// The version's graph, which is in the heap.
@@ -84,11 +99,16 @@ pub(crate) fn remember(version: &Version, run: &RunFacts) -> Result<(), Error> {
     }
 }
 
-/// Decodes and plans a model; and the instructions of that.
-fn decode(encoding: GraphEncoding, files: Vec<Vec<u8>>, variant: u8) -> Result<(Graph, u64), Error> {
+/// Decodes and plans a model: the graph, what its image is written from, and the instructions of that.
+fn decode(
+    encoding: GraphEncoding,
+    files: Vec<Vec<u8>>,
+    variant: u8,
+) -> Result<(Graph, Option<Drawing>, u64), Error> {
     let start = runtime::message_instructions();
-    let graph = Graph::load_with(encoding, files, variant::precision(variant)?, &state::limits())?;
-    Ok((graph, runtime::message_instructions() - start))
+    let precision = variant::precision(variant)?;
+    let (graph, drawing) = Graph::load_drawn(encoding, files, precision, &state::limits())?;
+    Ok((graph, drawing, runtime::message_instructions() - start))
 }
 
 /// The files of a blob whose parts have these sizes; no sizes where it is one file.
@@ -107,10 +127,15 @@ pub(crate) fn files<M: Memory>(blob: &Blob<'_, M>, sizes: &[u64]) -> Result<Vec<
     Ok(files)
 }
 
+/// Has graphs that nobody holds leave the heap, but for `keep`, until it has `bytes` or they are all gone.
+pub(crate) fn make_room(keep: Content, bytes: u64) {
+    while state::limits().available_bytes < bytes && state::residents(|r| r.evict(keep)) {}
+}
+
 /// Sees to it that files of `bytes` can be read into the heap. Graphs that nobody holds leave it, but for `keep`, until
 /// they can be expected to load as well: the files, their tensors and their packed copies.
 pub(crate) fn admit(keep: Content, bytes: u64) -> Result<(), Error> {
-    while state::limits().available_bytes < bytes.saturating_mul(3) && state::residents(|r| r.evict(keep)) {}
+    make_room(keep, bytes.saturating_mul(3));
     let available = state::limits().available_bytes;
     if bytes <= available {
         return Ok(());

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use ic_nn_engine::image::Drawing;
 use ic_nn_engine::{Arranged, Graph};
 use ic_nn_types::RunFacts;
 
@@ -20,6 +21,8 @@ pub(crate) struct Resident {
     pub(crate) facts: Facts,
     /// Whether the facts are of this graph: not where it was loaded for a version that is served in another variant.
     pub(crate) measured: bool,
+    /// What its image is written from, until it is.
+    drawing: Option<Drawing>,
     content: Content,
     pinned: bool,
 }
@@ -55,7 +58,29 @@ impl Residents {
     pub(crate) fn insert(&mut self, content: Content, graph: Graph, facts: Facts, measured: bool) {
         let pinned = self.0.iter().any(|r| r.content == content && r.pinned);
         self.0.retain(|r| r.content != content);
-        self.0.push(Resident { graph, facts, measured, content, pinned });
+        self.0.push(Resident { graph, facts, measured, drawing: None, content, pinned });
+    }
+
+    /// Keeps what the image of the graph of that content is written from.
+    pub(crate) fn draw(&mut self, content: Content, drawing: Option<Drawing>) {
+        if let Some(resident) = self.get(content) {
+            resident.drawing = drawing;
+        }
+    }
+
+    /// Whether the image of the graph of that content is still to be written.
+    pub(crate) fn is_drawn(&self, content: Content) -> bool {
+        self.0.iter().any(|r| r.content == content && r.drawing.is_some())
+    }
+
+    /// What it is written from.
+    pub(crate) fn drawing(&self, content: Content) -> Option<&Drawing> {
+        self.0.iter().find(|r| r.content == content)?.drawing.as_ref()
+    }
+
+    /// The same, which leaves.
+    pub(crate) fn take_drawing(&mut self, content: Content) -> Option<Drawing> {
+        self.0.iter_mut().find(|r| r.content == content)?.drawing.take()
     }
 
     /// Gives the graph of that content the facts of one that is served so.

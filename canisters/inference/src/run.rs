@@ -8,7 +8,7 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 use crate::api::internal;
 use crate::tickets::Ticket;
 use crate::variant::Content;
-use crate::{cache, contained, models, receipts, runtime, state};
+use crate::{cache, contained, images, models, receipts, runtime, state};
 
 /// What an inference is asked for.
 pub(crate) struct Asked {
@@ -116,6 +116,8 @@ pub(crate) async fn infer(
     });
     let reply = contained::call(internal::INFER, ticket.id()).await?;
     internal::done(&reply)?;
+    // Where the graph was away and had no image.
+    images::keep(version).await;
     ticket
         .answer::<Result<Answer, Error>>()
         .ok_or_else(|| Error::new(ErrorCode::RuntimeError, "the inference left no answer; try again"))?
@@ -124,24 +126,19 @@ pub(crate) async fn infer(
 /// Runs the version's graph, which is in the heap, planning it first for shapes that are new to it.
 pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<Ran, Error> {
     let heap = state::limits();
-    models::resident(version, |r| {
+    let (inputs, inputs_hash, cached, lacks) = models::resident(version, |r| {
         let inputs = match inputs {
             Inputs::Named(inputs) => r.graph.arrange(inputs, &heap)?,
             Inputs::Arranged(inputs) => inputs,
         };
-        let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
-        let inputs_hash = (limits.hash || limits.cache_entries > 0).then(|| {
+        let hash = (limits.hash || limits.cache_entries > 0).then(|| {
             let names = r.graph.description().inputs.iter().map(|i| i.name.as_str());
             receipts::tensors(names.zip(inputs.tensors()))
         });
-        if let Some(hash) = inputs_hash.filter(|_| limits.cache_entries > 0)
-            && let Some(outputs) = cache::find(Content::of(version), &hash)
-        {
-            let facts = RunFacts { shapes, plan_instructions: 0, run_instructions: 0, fixed: false };
-            return Ok(Ran { outputs, inputs_hash, facts, cached: true, nodes: vec![] });
-        }
+        let wanted = hash.filter(|_| limits.cache_entries > 0);
+        let cached = wanted.and_then(|hash| cache::find(Content::of(version), &hash));
         let planned = r.graph.planned(&inputs).is_some();
-        if let (Some(most), Some(known)) = (limits.max_instructions, r.known(&inputs)) {
+        if let (None, Some(most), Some(known)) = (&cached, limits.max_instructions, r.known(&inputs)) {
             let takes = known.run_instructions + if planned { 0 } else { known.plan_instructions };
             if takes > most {
                 return Err(Error::too_large(format!(
@@ -150,7 +147,20 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
                 )));
             }
         }
-        let start = runtime::message_instructions();
+        let lacks = r.graph.lacks_model(&inputs);
+        Ok((inputs, hash, cached, lacks))
+    })?;
+    let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
+    if let Some(outputs) = cached {
+        let facts = RunFacts { shapes, plan_instructions: 0, run_instructions: 0, fixed: false };
+        return Ok(Ran { outputs, inputs_hash, facts, cached: true, nodes: vec![] });
+    }
+    let start = runtime::message_instructions();
+    if lacks {
+        models::bring(version)?;
+    }
+    models::resident(version, |r| {
+        let planned = r.graph.planned(&inputs).is_some();
         r.graph.plan(&inputs, &heap)?;
         let middle = runtime::message_instructions();
         let (outputs, nodes) = if limits.profile {

@@ -13,6 +13,7 @@ use crate::error::{
     SettingsError, UploadError,
 };
 use crate::extent::ReadError;
+use crate::images::SetImageError;
 use crate::kept::KeepError;
 use crate::labels::SetLabelError;
 use crate::layout::RecordError;
@@ -77,6 +78,15 @@ codes! { BeginError:
     Name(_) | Sha256Length { .. } | Empty | ChunkBytes { .. } | Builders(_) | Provenance(_) => InvalidArgument,
     Room(_) | TooManyOpen { .. } => TooLarge,
     Record(_) => RuntimeError,
+}
+
+impl From<SetImageError> for Error {
+    fn from(error: SetImageError) -> Error {
+        match error {
+            SetImageError::Lookup(error) => error.into(),
+            SetImageError::Keep(error) => error.into(),
+        }
+    }
 }
 
 codes! { KeepError:

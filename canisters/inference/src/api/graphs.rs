@@ -20,7 +20,7 @@ use crate::run::{self, Limits};
 use crate::tickets::Ticket;
 use crate::variant::Content;
 use crate::wire::Arg;
-use crate::{audit, contained, state};
+use crate::{audit, contained, images, state};
 
 thread_local! {
     /// Handles whose graphs are on their way into the heap, or warm up.
@@ -73,6 +73,9 @@ pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> 
     };
     let graph = audit::of(uploader.caller(), "load", &format!("{bytes} bytes"), loaded)?;
     refresh_pins();
+    if let Ok(version) = version_of(graph) {
+        images::keep(&version).await;
+    }
     Ok(graph)
 }
 
@@ -142,6 +145,7 @@ pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> 
     if !state::residents(|r| r.has(Content::of(version))) {
         let reply = contained::call(internal::LOAD, graph).await?;
         internal::done(&reply)?;
+        images::keep(version).await;
     }
     let shapes = Properties::of(version)?.warmup;
     if shapes.is_empty() {

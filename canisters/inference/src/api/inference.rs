@@ -17,7 +17,7 @@ use crate::resident::Resident;
 use crate::run::{self, Answer, Inputs, Limits};
 use crate::variant::{self, Content};
 use crate::wire::{self, Arg};
-use crate::{models, receipts, runtime, state};
+use crate::{images, models, receipts, runtime, state};
 
 /// Instructions that the Internet Computer grants a query.
 pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
@@ -191,7 +191,7 @@ fn refuse_what_cannot_load(version: &Version) -> Result<(), Error> {
     }
     let facts = state::store(|s| s.facts(&version.name, version.version))?;
     let facts = Facts::decode(&facts)?;
-    let load = facts.load_instructions;
+    let load = images::start_instructions(version).unwrap_or(u64::MAX).min(facts.load_instructions);
     let run = facts.runs.iter().flatten().map(|p| p.run_instructions).min().unwrap_or(0);
     if run < QUERY_INSTRUCTIONS && load + run + QUERY_OVERHEAD > QUERY_INSTRUCTIONS {
         return Err(Error::too_large(format!(
@@ -234,6 +234,9 @@ fn refuse_what_is_not_known(
         None if plan_instructions == 0 => resident.facts.load_instructions,
         None => plan_instructions,
     };
+    // A graph that was read from its image has its model to read and decode first.
+    let decoding = if resident.graph.lacks_model(inputs) { resident.facts.load_instructions } else { 0 };
+    let plan = plan.saturating_add(decoding);
     // Other values take up to 2 % more (measured), by the order of what the allocator and hash maps hold.
     let needed = runtime::message_instructions() + plan + run + run / 32 + QUERY_OVERHEAD;
     if needed <= QUERY_INSTRUCTIONS {

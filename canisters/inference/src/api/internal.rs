@@ -10,7 +10,7 @@ use crate::run::{self, Answer, Asked};
 use crate::tickets;
 use crate::variant::Content;
 use crate::wire::{self, Arg};
-use crate::{memory, models, runtime, state};
+use crate::{images, memory, models, runtime, state};
 
 /// Checks, loads and tries the files of a ticket, and leaves their facts.
 pub(crate) const PROBE: &str = "ic_nn_internal_probe";
@@ -18,6 +18,8 @@ pub(crate) const PROBE: &str = "ic_nn_internal_probe";
 pub(crate) const LOAD: &str = "ic_nn_internal_load";
 /// Loads and tries a version in another variant, and has it served so.
 pub(crate) const REMAKE: &str = "ic_nn_internal_remake";
+/// Writes the image of a version whose graph was just made.
+pub(crate) const IMAGE: &str = "ic_nn_internal_image";
 /// Runs the inference of a ticket.
 pub(crate) const INFER: &str = "ic_nn_internal_infer";
 /// Grows stable memory.
@@ -67,10 +69,14 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
             (files.clone(), sha256, encoding, files)
         }
     };
-    let (graph, facts) = models::tried(encoding, files, 0)?;
+    let content = Content::plain(sha256);
+    let (graph, drawing, facts) = models::tried(content, encoding, files)?;
     // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
     let encoded = facts.encode()?;
-    state::residents(|r| r.insert(Content::plain(sha256), graph, facts, true));
+    state::residents(|r| {
+        r.insert(content, graph, facts, true);
+        r.draw(content, drawing);
+    });
     let probed: Probed = (encoded, given);
     tickets::leave(ticket, probed);
     Ok(())
@@ -88,11 +94,28 @@ fn remake(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let Remade { name, version, variant } = question::<Remade>(ticket?)?;
     let version = Version { variant, ..state::store(|s| s.get(&name, version))? };
-    let (graph, facts) = models::tried(version.encoding, models::read(&version)?, variant)?;
+    let content = Content::of(&version);
+    let (graph, drawing, facts) = models::tried(content, version.encoding, models::read(&version)?)?;
     let encoded = facts.encode()?;
     state::store(|s| s.set_variant(&name, version.version, variant, &encoded))?;
-    state::residents(|r| r.insert(Content::of(&version), graph, facts, true));
+    state::residents(|r| {
+        r.insert(content, graph, facts, true);
+        r.draw(content, drawing);
+    });
     Ok(())
+}
+
+/// A version whose graph is drawn.
+pub(crate) struct Drawn {
+    pub(crate) name: String,
+    pub(crate) version: u64,
+}
+
+#[update(hidden = true, name = "ic_nn_internal_image", decode_with = "crate::wire::decode::<u64>")]
+fn write_image(ticket: Arg<u64>) -> Result<(), Error> {
+    Itself::check()?;
+    let Drawn { name, version } = question::<Drawn>(ticket?)?;
+    images::write_now(&state::store(|s| s.get(&name, version))?)
 }
 
 #[update(hidden = true, name = "ic_nn_internal_load", decode_with = "crate::wire::decode::<u64>")]

@@ -8,7 +8,7 @@ mod http;
 mod inference;
 mod inspect;
 pub(crate) mod internal;
-mod properties;
+pub(crate) mod properties;
 mod registry;
 mod server;
 mod uploads;

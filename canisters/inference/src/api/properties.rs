@@ -11,7 +11,7 @@ use crate::facts::Facts;
 use crate::tickets::Ticket;
 use crate::variant::{self, Content};
 use crate::wire::Arg;
-use crate::{cache, contained, state};
+use crate::{cache, contained, images, state};
 
 /// Most answers that a model's cache may keep.
 const MAX_CACHE: usize = 10_000;
@@ -19,7 +19,7 @@ const MAX_CACHE: usize = 10_000;
 const MAX_WARMUPS: usize = 16;
 
 /// What may be set: name and description.
-const SETTABLE: [(&str, &str); 5] = [
+const SETTABLE: [(&str, &str); 6] = [
     (
         "warmup",
         "input shapes to run on zeros when the graph is loaded, before it is ready, as `1x3x224x224` for each input, inputs separated by `,` and sets by `;`",
@@ -35,20 +35,33 @@ const SETTABLE: [(&str, &str); 5] = [
          heap; `int16`: of 16 bits at most, nearer for as many instructions, in half the heap; `none`, as where it is not \
          set: they stay as in the file. Setting it loads and tries the model",
     ),
+    (
+        "image",
+        "`true`, as where it is not set: what loading makes of the file is kept in stable memory, from which the next start reads \
+         it in a fraction of the instructions; `false`: it is not, and takes no stable memory",
+    ),
     ("cache", "answers that are kept for equal inputs, 0 to 10000; not kept where it is not set"),
 ];
 
 /// The properties of a version, read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Properties {
     /// Sets of input shapes.
     pub(crate) warmup: Vec<Vec<Vec<u32>>>,
     /// Whether the graph may leave the heap while a handle is open.
     pub(crate) evictable: bool,
+    /// Whether the graph's image is kept.
+    pub(crate) image: bool,
     /// Most instructions of a run.
     pub(crate) max_instructions: Option<u64>,
     /// Answers kept.
     pub(crate) cache: usize,
+}
+
+impl Default for Properties {
+    fn default() -> Self {
+        Properties { warmup: vec![], evictable: false, image: true, max_instructions: None, cache: 0 }
+    }
 }
 
 impl Properties {
@@ -80,6 +93,7 @@ impl Properties {
                     _ => return Err(expected("`true` or `false`")),
                 }
             }
+            "image" => self.image = value.parse().map_err(|_| expected("`true` or `false`"))?,
             "max_instructions" => {
                 let most = value.parse().ok().filter(|n: &u64| *n > 0);
                 self.max_instructions = Some(most.ok_or_else(|| expected("a number above 0"))?);
@@ -156,6 +170,11 @@ fn told(version: &Version, facts: &Facts) -> Vec<(&'static str, String, &'static
         ("model", format!("{}:{}", version.name, version.version), "name and version in the registry"),
         ("sha256", sha256, "of the file"),
         ("in_heap", resident.to_string(), "whether the graph is in the heap now"),
+        (
+            "image_bytes",
+            images::bytes(version).ok().flatten().unwrap_or(0).to_string(),
+            "of what the next start reads, in stable memory; 0 where it loads the file",
+        ),
         ("load_instructions", facts.load_instructions.to_string(), "of loading it, measured at the commit"),
     ]
 }
@@ -191,10 +210,15 @@ pub(super) async fn set_property(arguments: Arg<(Graph, String, Option<String>)>
         audit::of(uploader.caller(), "set_property", &subject, done)?;
         super::graphs::refresh_pins();
         state::residents(|r| r.drop_unpinned(Content::of(&version)));
-        return super::graphs::bring(&version_of(graph)?, graph).await;
+        let version = version_of(graph)?;
+        images::keep(&version).await;
+        return super::graphs::bring(&version, graph).await;
     }
     let done = state::store(|s| s.set_property(&version.name, version.version, &name, value.as_deref()));
     audit::of(uploader.caller(), "set_property", &subject, done.map_err(Error::from))?;
+    if name == "image" && !Properties::of(&version)?.image {
+        state::store(|s| s.drop_image(&version.name, version.version))?;
+    }
     if name == "cache" {
         cache::forget(Content::of(&version));
     }

@@ -10,7 +10,7 @@ use super::graphs::probe;
 use super::internal::{self, Candidate};
 use crate::authority::Uploader;
 use crate::wire::Arg;
-use crate::{audit, contained, state};
+use crate::{audit, contained, images, state};
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<UploadSpec>")]
 pub(super) async fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, Error> {
@@ -114,7 +114,11 @@ async fn publish(upload: u64, commit: &mut UnderWay) -> Result<ModelVersion, Err
     let (facts, _) = probe(Candidate::Upload { upload, sha256: verified.sha256(), encoding }).await?;
     contained::room(facts.len() as u64).await?;
     let now = ic_cdk::api::time();
-    Ok(state::store(|s| s.publish(verified.found(encoding), &facts, now))?)
+    let model = state::store(|s| s.publish(verified.found(encoding), &facts, now))?;
+    if let Ok(version) = state::store(|s| s.get(&model.name, model.version)) {
+        images::keep(&version).await;
+    }
+    Ok(model)
 }
 
 /// A commit that ends when this goes, also when the message traps after an await: an upload is never left locked.

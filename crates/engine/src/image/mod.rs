@@ -23,7 +23,8 @@ mod graph;
 mod ops;
 
 use ic_nn_kernels::Precision;
-use ic_nn_kernels::image::{Arrays, Broken, Reader, Writer};
+pub use ic_nn_kernels::image::{Arrays, Broken};
+use ic_nn_kernels::image::{Reader, Writer};
 use ic_nn_types::TensorDescription;
 use thiserror::Error;
 use tract_onnx::prelude::*;
