@@ -13,6 +13,7 @@ mod facts;
 mod lifecycle;
 mod memory;
 mod models;
+mod price;
 mod receipts;
 mod resident;
 mod run;

@@ -27,15 +27,15 @@ const MAX_PLANS: usize = 4;
 /// that says a shape, axes or the like: each new value of it is planned.
 pub struct Graph {
     description: Description,
-    outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// Inputs whose values are part of a plan.
-    bound: Vec<usize>,
+    pub(crate) bound: Vec<usize>,
     /// What those values make large.
     growths: Vec<Growth>,
-    source: Option<Source>,
+    pub(crate) source: Option<Source>,
     /// What weights are in the plans.
-    precision: Precision,
-    plans: Vec<Plan>,
+    pub(crate) precision: Precision,
+    pub(crate) plans: Vec<Plan>,
 }
 
 /// A model as a frontend hands it over. Of the description only the outputs are still to come.
@@ -347,11 +347,16 @@ impl Graph {
         };
         let shapes = inputs.shapes().cloned().collect();
         let plan = Plan::new(source.clone(), shapes, inputs.values.clone(), self.precision, limits)?;
+        self.keep(plan);
+        Ok(())
+    }
+
+    /// Keeps a plan in the place of the one used longest ago.
+    pub(crate) fn keep(&mut self, plan: Plan) {
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
         self.plans.push(plan);
-        Ok(())
     }
 
     /// Runs the graph on tensors that it has arranged, planning it for their shapes first where that is to be done.

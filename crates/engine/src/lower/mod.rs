@@ -11,6 +11,7 @@ mod einsum;
 mod fuse;
 mod node;
 mod pool;
+mod price;
 mod product;
 
 use ic_nn_kernels::{Packing, Precision};

@@ -14,17 +14,17 @@ use super::{constant, floats, shape};
 /// A product over [`Loops`].
 #[derive(Clone, Debug)]
 pub(crate) struct Product {
-    loops: Loops,
-    packed: Packed,
+    pub(super) loops: Loops,
+    pub(super) packed: Packed,
     /// For each step through the outer loops: where the narrow operand, the wide one and the output begin.
-    steps: Vec<[usize; 3]>,
+    pub(super) steps: Vec<[usize; 3]>,
     /// Which of the packed constants each step takes.
     which: Vec<usize>,
 }
 
 /// Which operand is packed.
 #[derive(Clone, Debug)]
-enum Packed {
+pub(super) enum Packed {
     /// The wide one, a constant, for each place that steps take it from.
     Wide(Vec<Panels>),
     /// The narrow one, a constant, for each place that steps take it from.
@@ -167,12 +167,12 @@ impl Product {
     }
 
     /// Whether columns of the wide operand, which are taken as rows, lie beside one another.
-    fn lies_by_columns(&self) -> bool {
+    pub(super) fn lies_by_columns(&self) -> bool {
         self.loops.q.length > 1 && self.loops.q.wide == 1 && self.loops.k.length > 1 && self.loops.k.wide != 1
     }
 
     /// Whether rows of the narrow operand have to be laid one behind the other first.
-    fn copies(&self) -> bool {
+    pub(super) fn copies(&self) -> bool {
         let Loops { p, k, .. } = &self.loops;
         let apart = k.length > 1 && k.narrow != 1;
         matches!(self.packed, Packed::Wide(_) | Packed::Run)
