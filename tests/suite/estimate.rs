@@ -6,6 +6,7 @@ use ic_nn_tests::onnx::{self, Dim, element};
 use ic_nn_tests::service::{Service, refused, repository, request};
 use ic_nn_types::{
     Access, AccessPolicy, Error, ErrorCode, EstimateRequest, EstimateResponse, NamedTensor, Tensor,
+    TensorType,
 };
 
 fn of(model: &str, shapes: &[(&str, &[u32])]) -> EstimateRequest {
@@ -128,6 +129,41 @@ fn what_cannot_fit_is_told_before_it_runs() {
         let more = caller.estimate(&of("chain", &[("x", &[2_000, 2_000])])).expect("it is estimated");
         assert!(!more.fits_query && !more.fits_update, "{more:?}");
         assert!(more.run_instructions > 7 * much.run_instructions, "{more:?}");
+    });
+}
+
+#[test]
+fn a_query_is_refused_by_the_estimate_of_what_never_ran() {
+    on_every_runtime("a refusal by an estimate", |replica| {
+        let service = Service::deploy(replica, None);
+        // Each product of 512 x 512 takes some 0.22 B; the trial's zeros end at the division.
+        let (size, products) = (512, 30);
+        let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
+        let side = || Dim::Is(i64::from(size));
+        let one = |name: &str| onnx::value(name, element::INT32, &[Dim::Is(1)]);
+        let model = onnx::Model {
+            nodes: (0..products)
+                .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
+                .chain([onnx::node("Div", &["a", "b"], &["c"], vec![])])
+                .collect(),
+            inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()]), one("a"), one("b")],
+            outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()]), one("c")],
+            ..Default::default()
+        };
+        service.upload("chain", &model.finish()).expect("it is accepted");
+        let caller = service.controller();
+        let int =
+            |v: i32| Tensor { dimensions: vec![1], ty: TensorType::I32, data: v.to_le_bytes().to_vec() };
+        let half = Tensor::from_f32(vec![size, size], &vec![0.5; (size * size) as usize]);
+        let inputs = vec![("x".to_owned(), half), ("a".to_owned(), int(7)), ("b".to_owned(), int(2))];
+        let estimate = caller.estimate(&of("chain", &[])).expect("it is estimated");
+        assert!(!estimate.fits_query && estimate.measured_instructions.is_none(), "{estimate:?}");
+        let told = estimate.run_instructions.to_string();
+        refused(
+            caller.infer_query(&request("chain", inputs)),
+            ErrorCode::TooLarge,
+            &[&told, "5000000000", "`infer`"],
+        );
     });
 }
 

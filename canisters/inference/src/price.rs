@@ -6,14 +6,14 @@
 use ic_nn_types::CostSchedule;
 
 /// A call that finds everything ready.
-const CALL: u64 = 1_000_000;
+const CALL: u64 = 1_230_000;
 /// A byte of an input that is decoded, ten times.
-const INPUT_BYTE: u64 = 15;
+const INPUT_BYTE: u64 = 18;
 /// A byte of an output that is put out, encoded and replied.
-const OUTPUT_BYTE: u64 = 58;
+const OUTPUT_BYTE: u64 = 57;
 /// A heap page that is changed, and the bytes of activations for which one is.
 const PAGE: u64 = 1_000;
-const PAGE_BYTES: u64 = 16_384;
+const PAGE_BYTES: u64 = 8_192;
 /// Bytes of an ingress message beside its tensors.
 const ENVELOPE: u64 = 400;
 

@@ -76,6 +76,8 @@ pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clon
 
 /// Beside what a tile is charged: what its call is made up of.
 const CALL: u64 = 60;
+/// A product by itself.
+const PRODUCT: u64 = 200;
 
 /// About what a product of weights packed so is charged, over `others` rows or columns of the other operand: exact but
 /// for the calls' operands.
@@ -462,7 +464,7 @@ impl Weights {
             By::Rows => 4,
             By::Columns => cuts(self.outputs.div_ceil(4)).last().map_or(0, |(_, vectors)| 4 * vectors),
         };
-        called + copied as u64 * (BULK + 2 * ZERO * widest as u64)
+        PRODUCT + called + copied as u64 * (BULK + 2 * ZERO * widest as u64)
     }
 
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>, apart: usize) {

@@ -23,6 +23,7 @@ pub(crate) enum Family {
 }
 
 /// Steps of `k` whose products have a sum of their own.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) const BLOCK: usize = 16;
 
 /// A tile. What it is follows from its place in the table ([`family`]).

@@ -31,8 +31,11 @@ pub struct Estimate {
 
 /// What every node is charged around its operator: operands looked up, outputs kept, the clock's 200 where a run is profiled.
 const NODE: u64 = 2_600;
-/// A run, for each node of the plan: its state.
-const STATE: u64 = 450;
+/// A lowered node on top: its output's tensor, its operands as slices.
+const LOWERED: u64 = 2_500;
+/// A run by itself, and for each node of the plan: its state.
+const RUN: u64 = 8_000;
+const STATE: u64 = 350;
 /// A byte of an input that is brought into the engine, a hundred times.
 const INPUT_BYTE: u64 = 425;
 
@@ -52,13 +55,20 @@ pub(crate) fn node(model: &TypedModel, node: &TypedNode) -> Priced {
     let at_least = operators::has_body(node) || !node.outputs.iter().all(|o| o.fact.shape.is_concrete());
     let (instructions, fitted) = if let Some(lowered) = node.op_as::<Lowered>() {
         let numbers = node.inputs.first().map_or(0, |input| elements(model, *input));
-        (NODE + lowered.instructions(numbers as usize), true)
+        (NODE + LOWERED + lowered.instructions(numbers as usize), true)
     } else if let Some(at) = model.inputs.iter().position(|input| input.node == node.id) {
-        let fact = &node.outputs[0].fact;
-        let bytes = elements(model, node.id.into()) * fact.datum_type.size_of() as u64;
-        // A run's state is charged to the first node that runs.
-        let state = if at == 0 { STATE * model.nodes().len() as u64 } else { 0 };
-        (1_000 + bytes * INPUT_BYTE / 100 + state, true)
+        // The run's state, and bringing all inputs in, are charged to the first node that runs.
+        let bytes = |outlet: &OutletId| {
+            let size = model.outlet_fact(*outlet).map_or(0, |fact| fact.datum_type.size_of() as u64);
+            elements(model, *outlet) * size
+        };
+        let state = if at == 0 {
+            let inputs: u64 = model.inputs.iter().map(bytes).sum();
+            RUN + STATE * model.nodes().len() as u64 + inputs * INPUT_BYTE / 100
+        } else {
+            0
+        };
+        (1_000 + state, true)
     } else if node.op_is::<tract_onnx::tract_hir::ops::konst::Const>() {
         (0, true)
     } else {

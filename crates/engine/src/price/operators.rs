@@ -7,6 +7,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::ops::binary::OptBinChain;
 use tract_onnx::tract_core::ops::cnn::{OptSumPool, SumPool};
+use tract_onnx::tract_core::ops::matmul::optimized::OptMatMul;
 use tract_onnx::tract_core::ops::nn::Softmax;
 
 use super::{dimensions, elements};
@@ -76,7 +77,7 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
             let from = input.map(|fact| fact.datum_type);
             let rate = match (from, output.datum_type) {
                 (Some(DatumType::F32), DatumType::F16) => 74,
-                (Some(from), to) if from.is_float() && to.is_integer() => 105,
+                (Some(DatumType::F32 | DatumType::F64), to) if to.is_signed() || to.is_unsigned() => 105,
                 (Some(DatumType::Bool), _) => 50,
                 _ => 22,
             };
@@ -84,13 +85,14 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
         }
         // Blocks of what stays together are copied; single elements where nothing does.
         "MoveAxis" => 500 + moved(&input_shape, &shape, out),
-        "Slice" | "Concat" | "MultiBroadcastTo" => {
-            let (row, rows) = rows(&shape);
+        "Slice" | "Concat" => {
+            let (_, rows) = rows(&shape);
             let whole = input_shape.last() == shape.last();
-            4_000 + out * size + if whole && name != "MultiBroadcastTo" { 0 } else { rows * 110 + row }
+            4_000 + out * size + if whole { 0 } else { rows * 110 }
         }
+        "MultiBroadcastTo" => 1_000 + out * 12,
         "Tile" => 1_000 + out * (6 + 3 * size),
-        "Pad" => 8_000 + out * 27,
+        "Pad" => 8_000 + out * 36,
         "Downsample" => 3_000 + out * 13,
         "Trilu" => 1_000 + out * 800,
         "NearestUpsample" => 5_000 + out * 11,
@@ -131,14 +133,25 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
             3_000 + rows * 1_750 + out * 28
         }
         "OptSumPool" | "SumPool" => 3_000 + out * (220 + 18 * window(node)),
-        "OptMaxPool" => 3_000 + out * 420,
-        "DepthWiseConv" => 3_000 + out * 60 + macs(model, node) * 17,
+        "OptMaxPool" | "MaxPool" => 3_000 + out * 500,
+        // Rows begin and end where windows reach beyond the image.
+        "DepthWiseConv" => {
+            let macs = macs(model, node);
+            3_000 + macs * 8 + rows(&shape).1 * (macs / out.max(1)) * 280
+        }
         "DeconvSum" => 20_000 + out * 48,
         "LazyIm2col" | "Im2col" => 5_000 + out * 10,
-        "OptMatMulPack" | "OptSimpleMatMulPack" => 25_000 + input_shape.iter().product::<u64>() * 25,
+        "OptMatMulPack" | "OptSimpleMatMulPack" => {
+            let rate = if input.is_some_and(|fact| fact.datum_type == DatumType::F32) { 4 } else { 22 };
+            12_000 + input_shape.iter().product::<u64>() * rate
+        }
         "OptMatMul" => {
-            let rate = if output.datum_type == DatumType::F32 { 4 } else { 38 };
-            20_000 + out * 30 + macs(model, node) * rate
+            let rate = if output.datum_type == DatumType::F32 { 5 } else { 42 };
+            // Tiles of eight rows, whether or not they are full.
+            let rows = node.op_as::<OptMatMul>().and_then(|op| op.c_m_axis).and_then(|axis| shape.get(axis));
+            let rows = rows.copied().unwrap_or(1).max(1);
+            let wasted = if rows < 4 { 12 / rows } else { rows.next_multiple_of(8) / rows };
+            20_000 + out * 30 + macs(model, node) * rate * wasted.max(1)
         }
         "QuantizeLinear" => 2_000 + out * 90,
         "DequantizeLinear" | "DequantizeLinearF32" => 2_000 + out * 45,
@@ -188,12 +201,12 @@ fn by_number(name: &str) -> u64 {
     }
 }
 
-/// A step of a chain on `out` elements with an operand of `other`.
+/// A step of a chain on `out` elements with an operand of `other`: a little less than the same by itself.
 fn chained(name: &str, out: u64, other: u64) -> u64 {
     match other {
-        0 | 1 => out * by_number(name),
+        0 | 1 => out * by_number(name) * 7 / 8,
         other if other >= out => out * by_vectors(name),
-        other => out * by_vectors(name) + out / other * 670,
+        other => out * (by_vectors(name) - 1) + out / other * 670,
     }
 }
 
