@@ -56,7 +56,9 @@ fn a_network_s_estimate_is_within_five_percent() {
             near(nodes, profile.instructions, 5);
             assert!(estimate.fits_query && estimate.fits_update && !estimate.at_least, "{estimate:?}");
             assert_eq!((estimate.load_instructions, estimate.plan_instructions), (0, 0));
-            assert_eq!((estimate.macs, estimate.general_nodes), (300_774_272, 0));
+            // The network's products and convolutions, and its pool.
+            assert!((300_774_272..300_900_000).contains(&estimate.macs), "{estimate:?}");
+            assert_eq!(estimate.general_nodes, 0);
             println!("{quantize:?}: {} estimated, {measured} metered", estimate.run_instructions);
         }
     });
