@@ -20,14 +20,14 @@ Instructions as the canister is metered on the embedded host, cost schedule `202
 inference as an update, and loading from the file. Models are those of `scripts/models`, with random weights, so answers mean nothing and
 counts do not depend on them. The suite `mobilenet` fails where the first row is stale by more than 0.5 %.
 
-| model | multiply-adds | inference | a multiply-add | stock tract 0.23.9 | load | cycles, 13 nodes | XDR | heap |
-| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
+| model | multiply-adds | inference | a multiply-add | stock tract 0.23.9 | load | cycles, 13 nodes | XDR | heap | estimate |
+| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 
 TAIL = """
 int8 is the property `quantize`: answers are near, not equal ([accuracy.md](accuracy.md)). The heap is what the canister holds after all of
 this, the file's bytes included, which a load reads into it. Stock tract is built at opt-level 3, which no canister may hold (16.8 MB of code). Cycles are those of an inference as an update, its
-message included; a query is free.
+message included; a query is free. The estimate is what shapes say that the nodes take, beside what they do ([prices.md](prices.md)).
 """
 
 
@@ -37,9 +37,13 @@ def row(name, profile):
     steady = steps["steady inference, as an update"]
     count, cycles = steady["instructions"], int(steady["cycles_13_nodes"])
     heap = profile["heap_bytes"] / 1e6
+    # Of the nodes, against what the same nodes were counted to take.
+    nodes = profile["profile"]["nodes"]
+    estimate, counted = sum(node["estimate"] for node in nodes), sum(node["instructions"] for node in nodes)
     return (
         f"| {name} | {macs:,} | {count:,} | {count / macs:.2f} | {stock:,} M, {stock * 1e6 / count:.2f} times | "
-        f"{steps['load']['instructions']:,} | {cycles:,} | {cycles / 1e12:.5f} | {heap:.0f} MB |"
+        f"{steps['load']['instructions']:,} | {cycles:,} | {cycles / 1e12:.5f} | {heap:.0f} MB | "
+        f"{100 * (estimate / counted - 1):+.1f} % |"
     )
 
 

@@ -27,8 +27,11 @@ fn main() {
             };
             format!("twin::{name}::<{}, {}>", tile.rows, tile.vectors)
         };
-        let Price { fixed, block, step, residual, .. } = tile.emit().1;
-        let price = format!("Price {{ fixed: {fixed}, block: {block}, step: {step}, residual: {residual} }}");
+        let Price { fixed, block, step, clamp, residual } = tile.emit().1;
+        let unroll = tile.unroll();
+        let price = format!(
+            "Price {{ unroll: {unroll}, fixed: {fixed}, block: {block}, step: {step}, clamp: {clamp}, residual: {residual} }}"
+        );
         writeln!(table, "    Tile {{ function: {function}, price: {price} }},").expect("a string takes it");
     }
     let mut source = String::new();

@@ -5,6 +5,7 @@ mod contexts;
 mod digits;
 mod echo;
 mod encodings;
+mod estimate;
 mod exporters;
 mod flat;
 mod graphs_api;

@@ -138,6 +138,9 @@ fn the_least_integer_by_minus_one_is_an_error() {
             |v: i32| Tensor { dimensions: vec![1], ty: TensorType::I32, data: v.to_le_bytes().to_vec() };
         let ask = |a, b| request("div", vec![("a".into(), int(a)), ("b".into(), int(b))]);
         let caller = service.controller();
+        // The trial's zeros were refused, so that nothing has run; what was planned has a price.
+        let words = ["has not run", "about", "instructions"];
+        refused(caller.infer_query(&ask(7, 2)), ErrorCode::UnsupportedOperation, &words);
         assert_eq!(caller.infer(&ask(7, 2)).expect("it divides").outputs[0].1, int(3));
         assert_eq!(caller.infer_query(&ask(7, 2)).expect("it is known now").outputs[0].1, int(3));
         for (a, b, word) in [(i32::MIN, -1, "-1"), (1, 0, "zero")] {

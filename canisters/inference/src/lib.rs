@@ -14,6 +14,7 @@ mod images;
 mod lifecycle;
 mod memory;
 mod models;
+mod price;
 mod receipts;
 mod resident;
 mod run;

@@ -147,7 +147,7 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
                 )));
             }
         }
-        let lacks = r.graph.lacks_model(&inputs);
+        let lacks = r.graph.lacks_model(inputs.shapes());
         Ok((inputs, hash, cached, lacks))
     })?;
     let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();

@@ -64,6 +64,9 @@ pub enum Command {
     /// Run a model file in a canister on this machine and print what it costs
     #[command(after_help = PROFILE_NOTES)]
     Profile(ProfileArgs),
+    /// Say what an inference would take, from a model's shapes alone: nothing runs
+    #[command(after_help = ESTIMATE_NOTES)]
+    Estimate(EstimateArgs),
     /// Classify handwritten digits in a canister, upgrade it, and classify them again
     Demo(DemoArgs),
     /// Upload a model file to the target as a name's next version
@@ -152,6 +155,15 @@ Examples:
 const PROFILE_NOTES: &str = "\
 Instructions are the ones a replica charges, counted by the embedded host. Cycles are the exact difference of the
 canister's balance on a 13-node subnet; on 34 nodes they are 34/13 of that. Queries are free. 1 T cycles = 1 XDR.";
+
+const ESTIMATE_NOTES: &str = "\
+Examples:
+  ic-nn estimate mobilenetv2.onnx
+  ic-nn estimate encoder.onnx --shape input_ids=1x128 --shape attention_mask=1x128
+  ic-nn estimate encoder@stable --local .ic-nn --shape input_ids=1,128
+
+MODEL is a file where there is one of that name, which a canister on this machine is given; else a model of the target's
+registry. A query answers. `ic-nn profile --nodes` has the estimate of each node beside what it took.";
 
 /// Which canister.
 #[derive(Args, Clone, Debug, Default)]
@@ -257,6 +269,28 @@ pub struct ProfileArgs {
     pub json: bool,
     #[command(flatten)]
     pub wasm: WasmArgs,
+}
+
+/// `estimate`.
+#[derive(Args, Debug)]
+#[allow(missing_docs)]
+pub struct EstimateArgs {
+    /// A model file, or a model of the target: NAME, NAME:VERSION or NAME@LABEL
+    #[arg(value_name = "MODEL.onnx|NAME")]
+    pub model: String,
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// The shape of an input: [NAME=]1x3x224x224; without one its smallest, dynamic axes being 1 long
+    #[arg(long = "shape", value_name = "[NAME=]DIMS")]
+    pub shapes: Vec<String>,
+    /// Of a file: as it were loaded with weights of products quantised
+    #[command(flatten)]
+    pub quantize: QuantizeArgs,
+    /// Print everything as JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub target: TargetArgs,
 }
 
 /// `demo`.

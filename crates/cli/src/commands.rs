@@ -13,6 +13,7 @@ mod audit;
 mod delete;
 mod demo;
 mod describe;
+mod estimate;
 mod graphs;
 mod labels;
 mod metadata;
@@ -32,6 +33,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Run(args) => run::run(&args, progress),
         Command::Describe(args) => describe::describe(&args, progress),
         Command::Profile(args) => profile::profile(&args, progress),
+        Command::Estimate(args) => estimate::estimate(&args, progress),
         Command::Demo(args) => demo::demo(&args, progress),
         Command::Upload(args) => registry::upload(&args, progress),
         Command::List(args) => registry::list(&args, progress),

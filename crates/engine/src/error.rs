@@ -81,6 +81,10 @@ pub enum InputError {
     Bytes { name: String, shape: String, ty: TensorType, expected: u64, got: u64 },
     #[error("input `{name}`: its values are part of the plan, {most} are allowed, {got} came")]
     Planned { name: String, most: u64, got: u64 },
+    #[error(
+        "the values of input `{name}` are part of the plan, which shapes do not say; call `infer` with them once"
+    )]
+    Unplanned { name: String },
     #[error("input `{name}`: a BOOL is a byte 0 or 1, byte {at} is {got}")]
     Bool { name: String, at: usize, got: u8 },
 }

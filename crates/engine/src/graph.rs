@@ -28,15 +28,15 @@ const MAX_PLANS: usize = 4;
 /// that says a shape, axes or the like: each new value of it is planned.
 pub struct Graph {
     description: Description,
-    outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// Inputs whose values are part of a plan.
-    bound: Vec<usize>,
+    pub(crate) bound: Vec<usize>,
     /// What those values make large.
     growths: Vec<Growth>,
     source: Kept,
     /// What weights are in the plans.
-    precision: Precision,
-    plans: Vec<Plan>,
+    pub(crate) precision: Precision,
+    pub(crate) plans: Vec<Plan>,
 }
 
 /// A model as a frontend hands it over. Of the description only the outputs are still to come.
@@ -69,7 +69,7 @@ pub struct Arranged {
 
 impl Arranged {
     /// The dimensions of each.
-    pub fn shapes(&self) -> impl Iterator<Item = &Vec<u32>> {
+    pub fn shapes(&self) -> impl Iterator<Item = &Vec<u32>> + Clone {
         self.tensors.iter().map(|t| &t.dimensions)
     }
 
@@ -188,9 +188,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Whether these inputs are planned for by the model in the graph's file, which is to be brought first ([`Graph::bring`]).
-    pub fn lacks_model(&self, inputs: &Arranged) -> bool {
-        matches!(self.source, Kept::File) && self.planned(inputs).is_none()
+    /// Whether these shapes are planned for by the model in the graph's file, which is to be brought first ([`Graph::bring`]).
+    pub fn lacks_model<'a>(&self, shapes: impl Iterator<Item = &'a Vec<u32>> + Clone) -> bool {
+        // Only graphs whose plans are of no values have images.
+        matches!(self.source, Kept::File) && !self.plans.iter().any(|plan| shapes.clone().eq(&plan.shapes))
     }
 
     fn decoded(
@@ -421,20 +422,28 @@ impl Graph {
             self.plans[at..].rotate_left(1);
             return Ok(());
         }
-        let source = match &self.source {
-            Kept::Model(source) => source,
-            Kept::Nothing => {
-                return Err(ModelError::Engine("a graph of fixed shapes was asked for others".into()));
-            }
-            Kept::File => return Err(ModelError::Engine("the graph's model was not brought".into())),
-        };
         let shapes = inputs.shapes().cloned().collect();
-        let plan = Plan::new(source.clone(), shapes, inputs.values.clone(), self.precision, limits)?;
+        let plan = Plan::new(self.model()?.clone(), shapes, inputs.values.clone(), self.precision, limits)?;
+        self.keep(plan);
+        Ok(())
+    }
+
+    /// What plans are made from.
+    pub(crate) fn model(&self) -> Result<&Source, ModelError> {
+        let missing = match &self.source {
+            Kept::Model(source) => return Ok(source),
+            Kept::Nothing => "a graph of fixed shapes was asked for others",
+            Kept::File => "the graph's model was not brought",
+        };
+        Err(ModelError::Engine(missing.into()))
+    }
+
+    /// Keeps a plan in the place of the one used longest ago.
+    pub(crate) fn keep(&mut self, plan: Plan) {
         if self.plans.len() == MAX_PLANS {
             self.plans.remove(0);
         }
         self.plans.push(plan);
-        Ok(())
     }
 
     /// Runs the graph on tensors that it has arranged, planning it for their shapes first where that is to be done.

@@ -14,6 +14,7 @@ mod difference;
 mod element;
 pub mod encoding;
 mod error;
+mod estimating;
 mod formats;
 mod graph;
 mod guard;
@@ -26,6 +27,7 @@ mod one_node;
 mod operators;
 mod ops;
 mod plan;
+mod price;
 mod source;
 mod tensors;
 
@@ -39,6 +41,7 @@ pub use ic_nn_kernels::Precision;
 pub use limits::Limits;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use plan::NodeCost;
+pub use price::Estimate;
 pub use tensors::check_part;
 
 /// The engine behind this crate and its version.

@@ -15,7 +15,7 @@ use crate::error::{one_line, refused_or};
 use crate::guard::Guard;
 use crate::ops::{Fault, Kernel};
 use crate::source::Source;
-use crate::{Arranged, InferError, Limits, ModelError, element, held, lower, tensors};
+use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, price, tensors};
 
 /// An output of a graph, whatever the shapes.
 pub(crate) struct Output {
@@ -38,6 +38,8 @@ pub struct NodeCost {
     pub macs: u64,
     /// Bytes of its operands, constants outside of it included, and of its first output.
     pub bytes: u64,
+    /// Instructions that it is estimated to take, from its shapes.
+    pub estimate: u64,
     /// What it took, by the clock that was given.
     pub instructions: u64,
 }
@@ -137,7 +139,33 @@ impl Plan {
             dimensions: shape,
             macs: macs_of(model, node).unwrap_or(0),
             bytes: node.inputs.iter().map(|input| bytes(*input)).sum::<u64>() + bytes(output),
+            estimate: price::node(model, node).instructions,
             instructions: 0,
+        })
+    }
+
+    /// Its nodes, constants left out, in the order in which they run.
+    pub(crate) fn nodes(&self) -> Vec<NodeCost> {
+        self.runnable.order_without_consts().iter().filter_map(|id| self.node(*id)).collect()
+    }
+
+    /// What a run takes, as far as shapes tell.
+    pub(crate) fn estimate(&self) -> Estimate {
+        let model = self.runnable.model();
+        let start = Estimate {
+            macs: self.macs,
+            peak_bytes: self.peak_bytes,
+            at_least: !self.fixed,
+            ..Default::default()
+        };
+        self.runnable.order_without_consts().iter().fold(start, |mut sum, id| {
+            let Some(node) = model.nodes().get(*id) else { return sum };
+            let priced = price::node(model, node);
+            sum.instructions = sum.instructions.saturating_add(priced.instructions);
+            sum.at_least |= priced.at_least;
+            sum.general_nodes += u32::from(!priced.fitted);
+            sum.bytes = sum.bytes.saturating_add(self.node(*id).map_or(0, |node| node.bytes));
+            sum
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription, TensorType};
+use ic_nn_types::{NamedShape, NamedTensor, Tensor as Wire, TensorDescription, TensorType};
 use tract_onnx::prelude::*;
 
 use crate::description::{Description, Dimension, InputDescription, shape};
@@ -31,6 +31,37 @@ pub(crate) fn arrange(graph: &Description, inputs: Vec<NamedTensor>) -> Result<V
         arranged.push(tensor);
     }
     Ok(arranged)
+}
+
+/// Puts shapes in the graph's order, as [`arrange`] does tensors; an input without one has its smallest, with what others say of
+/// its symbols.
+pub(crate) fn arrange_shapes(
+    graph: &Description,
+    named: Vec<NamedShape>,
+) -> Result<Vec<Vec<u32>>, InputError> {
+    let mut slots: Vec<Option<Vec<u32>>> = graph.inputs.iter().map(|_| None).collect();
+    for (name, dimensions) in named {
+        let ix = position(&graph.inputs, &name)
+            .ok_or_else(|| InputError::Unknown { name: clip(&name), known: interface(&graph.inputs) })?;
+        if slots[ix].replace(dimensions).is_some() {
+            return Err(InputError::Duplicate { name: graph.inputs[ix].name.clone() });
+        }
+    }
+    let mut symbols = HashMap::new();
+    for (input, slot) in graph.inputs.iter().zip(&mut slots) {
+        let Some(dimensions) = slot else { continue };
+        let mut tensor = Wire { dimensions: std::mem::take(dimensions), ty: input.ty, data: vec![] };
+        check_shape(input, &mut tensor, &mut symbols)?;
+        *dimensions = tensor.dimensions;
+    }
+    let smallest = |input: &InputDescription| {
+        let length = |d: &Dimension| match d {
+            Dimension::Symbol(symbol) => symbols.get(symbol.as_str()).map_or(1, |(length, _)| *length),
+            _ => d.fixed().unwrap_or(1),
+        };
+        input.dimensions.iter().map(length).collect()
+    };
+    Ok(graph.inputs.iter().zip(slots).map(|(input, slot)| slot.unwrap_or_else(|| smallest(input))).collect())
 }
 
 fn position(inputs: &[InputDescription], name: &str) -> Option<usize> {

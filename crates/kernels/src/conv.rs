@@ -6,11 +6,17 @@
 
 use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels};
+use crate::price::{Follows, ROOM, ZERO};
 use crate::product::{After, Matrix};
 use crate::window::Window;
 
 /// Output pixels whose windows are gathered at a time: four tiles wide.
 const PIXELS: usize = 128;
+
+/// What a part of a row is charged to be gathered, and ten of its numbers where they lie side by side, and where they do not.
+const PART: u64 = 310;
+const GATHERED: u64 = 43;
+const PICKED: u64 = 67;
 
 /// A convolution of one image: `[channels, height, width]` to `[outputs, height, width]`, by groups.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +78,28 @@ impl Conv {
     pub fn scratch(&self) -> usize {
         let others = if self.window.is_pointwise() { self.window.pixels() } else { width(&self.window) };
         4 * self.gathered() + self.groups.first().map_or(0, |weights| weights.scratch(others))
+    }
+
+    /// What convolving one image takes: the products, and what their windows' gathering does.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let pixels = self.window.pixels();
+        let products = |others: usize| -> u64 {
+            self.groups.iter().map(|weights| weights.instructions(others, follows) + 100).sum()
+        };
+        if self.window.is_pointwise() {
+            return products(pixels);
+        }
+        let (width, columns) = (width(&self.window), self.window.output[1]);
+        let blocks = pixels.div_ceil(width);
+        // Parts of rows that are gathered, for each channel and place of a window.
+        let parts: usize = (0..blocks)
+            .map(|block| (block * width).min(pixels - width))
+            .map(|first| (first + width - 1) / columns + 1 - first / columns)
+            .sum();
+        let number = if self.window.stride[1] == 1 { GATHERED } else { PICKED };
+        let lines = (self.channels * self.groups.len() * self.window.places()) as u64;
+        let gathered = lines * (PART * parts as u64 + number * (blocks * width) as u64 / 10);
+        ROOM + ZERO * self.gathered() as u64 + blocks as u64 * products(width) + gathered
     }
 
     /// Numbers that are gathered at a time.

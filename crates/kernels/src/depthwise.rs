@@ -6,6 +6,7 @@
 
 use crate::conv::spread;
 use crate::lanes::F32x4;
+use crate::price::{Follows, ROOM, ZERO};
 use crate::product::After;
 use crate::window::Window;
 
@@ -66,6 +67,19 @@ impl Depthwise {
     pub fn scratch(&self) -> usize {
         let padded = self.padded();
         4 * padded.rows * padded.stride
+    }
+
+    /// What convolving one image takes.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let Window { input, output, .. } = self.window;
+        let padded = self.padded();
+        let split = padded.odd != 0;
+        let (line, number) = if split { (300, 9) } else { (200, 3) };
+        let more = u64::from(follows.residual) * 6 + u64::from(follows.bounds) * 6;
+        let vector = 36 + 64 * self.window.places() as u64 / 10 + more;
+        let rows = output[0] as u64 * (230 + output[1].div_ceil(4) as u64 * vector);
+        let copied = input[0].min(padded.rows) as u64 * (line + number * input[1] as u64);
+        ROOM + ZERO * (padded.rows * padded.stride) as u64 + self.bias.len() as u64 * (600 + rows + copied)
     }
 
     fn padded(&self) -> Padded {

@@ -6,6 +6,7 @@
 use crate::conv::{spread, zeros};
 use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels};
+use crate::price::{Follows, ROOM, ZERO};
 use crate::product::{After, Matrix};
 use crate::window::Window;
 
@@ -61,6 +62,19 @@ impl HwcConv {
         let gathered = if self.window.is_pointwise() { 0 } else { 4 * self.weights.k() * self.height() };
         let others = if self.window.is_pointwise() { self.window.pixels() } else { self.height() };
         gathered + self.weights.scratch(others)
+    }
+
+    /// What convolving one image takes: the products, and what their windows' gathering does.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let pixels = self.window.pixels();
+        if self.window.is_pointwise() {
+            return self.weights.instructions(pixels, follows);
+        }
+        let (height, [lines, _]) = (self.height(), self.window.kernel);
+        let blocks = pixels.div_ceil(height) as u64;
+        let seen = height as u64 * (100 + 150 * lines as u64 + 3 * self.weights.k() as u64);
+        ROOM + ZERO * (height * self.weights.k()) as u64
+            + blocks * (seen + self.weights.instructions(height, follows))
     }
 
     /// Output pixels at a time.
@@ -187,6 +201,17 @@ impl HwcDepthwise {
     fn padded(&self) -> [usize; 2] {
         [0, 1]
             .map(|axis| (self.window.output[axis] - 1) * self.window.stride[axis] + self.window.kernel[axis])
+    }
+
+    /// What convolving one image takes.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let Window { input, output, .. } = self.window;
+        let [rows, columns] = self.padded();
+        let vector = 17 + 28 * self.window.places() as u64 / 3 + u64::from(follows.residual) * 5;
+        let copied = input[0].min(rows) as u64 * (30 + 12 * input[1].min(columns) as u64);
+        let computed = output[0] as u64 * (25 + output[1] as u64 * vector);
+        let four = 880 + copied + computed;
+        ROOM + ZERO * (4 * rows * columns) as u64 + self.channels.div_ceil(4) as u64 * four
     }
 
     /// Bytes that a run takes beside its operands.

@@ -13,6 +13,7 @@ pub mod lanes;
 mod lines;
 mod panels;
 mod pool;
+mod price;
 pub mod product;
 pub mod quantised;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
 pub use panels::{Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};
+pub use price::{Follows, instructions_of_finishing, instructions_of_picking, instructions_of_turning};
 pub use strassen::Strassen;
 pub use strided::Strided;
 pub use turn::{finish, repeat, turn};

@@ -11,6 +11,7 @@
 //! matrix for each product, whose rows overlap, and nothing is gathered.
 
 use crate::lanes::F32x4;
+use crate::price::{Follows, ROOM, ZERO, instructions_of_rows};
 use crate::product::{After, By, Matrix, Weights, price};
 use crate::room::{by_rows, unwritten};
 use crate::strided::{A, B, pointed};
@@ -31,6 +32,11 @@ pub(crate) const WIDTH: usize = 7;
 const EVEN_POINTS: [f64; EVEN - 1] = [0.0, A as f64, -A as f64, B as f64];
 /// Points of the odd places' filter.
 const ODD_POINTS: [f64; ODD - 1] = [0.0, 1.0, -1.0];
+
+/// What four numbers of a patch are charged to be transformed, four outputs back, and a number to be laid by columns.
+const TRANSFORMED: u64 = 300;
+const BACK: u64 = 172;
+const LAID: u64 = 12;
 
 /// A convolution of one image, of planes or with channels innermost.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,6 +127,20 @@ impl Lines {
         let Window { kernel, stride, output, .. } = self.window;
         let lines = (output[0] - 1) * stride[0] + kernel[0];
         [2 * STEP * (output[1].div_ceil(STEP) - 1) + SIDE, (lines * self.channels).next_multiple_of(4)]
+    }
+
+    /// What convolving one image takes: the products, and the transforms before and after them.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let Window { input, output: [height, width], .. } = self.window;
+        let [columns, length] = self.laid();
+        let patches = width.div_ceil(STEP) as u64;
+        let products: u64 = self.weights.iter().map(|w| w.instructions(height, Follows::default())).sum();
+        let transforms = (length / 4) as u64 * TRANSFORMED
+            + height as u64 * (100 + self.outputs.div_ceil(4) as u64 * BACK);
+        ROOM + ZERO * (columns * length) as u64
+            + (input[0] * input[1]) as u64 * (30 + LAID * self.channels as u64)
+            + patches * (products + transforms)
+            + instructions_of_rows([self.window.pixels(), self.outputs], self.innermost, follows)
     }
 
     /// Bytes that a run takes beside its operands.

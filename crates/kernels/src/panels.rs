@@ -1,6 +1,7 @@
 //! A packed operand, in f32 or in whole numbers, whole or in Strassen's quarters: whichever is cheaper.
 
-use crate::product::{After, By, Matrix, Weights, price};
+use crate::price::Follows;
+use crate::product::{After, By, Matrix, Weights, instructions_of_packing, price};
 use crate::quantised::{LONGEST, WholeWeights, Width};
 use crate::strassen::Strassen;
 
@@ -173,6 +174,27 @@ impl Panels {
             Panels::Strassen(weights) => weights.scratch(others),
             Panels::Whole(weights) => weights.scratch(others),
         }
+    }
+
+    /// What a product takes over `others` rows or columns of the other operand, which [`Panels::times`] or
+    /// [`Panels::under`] computes: exact for tiles, about so for what is around them.
+    pub fn instructions(&self, others: usize, follows: Follows) -> u64 {
+        match self {
+            Panels::F32(weights) => weights.instructions(others, follows),
+            Panels::Strassen(weights) => weights.instructions(others, follows),
+            Panels::Whole(weights) => weights.instructions(others, follows),
+        }
+    }
+
+    /// What packing `w[k][n]` in f32 and a product of it with `others` rows take, where both are done in each run; its numbers lie
+    /// `along_k` and `along_n` apart.
+    pub fn instructions_of_run(
+        others: usize,
+        [k, n]: [usize; 2],
+        apart: [usize; 2],
+        follows: Follows,
+    ) -> [u64; 2] {
+        [instructions_of_packing([k, n], apart), Weights::shape([k, n]).instructions(others, follows)]
     }
 
     /// As [`Weights::times`].

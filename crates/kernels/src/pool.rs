@@ -42,6 +42,20 @@ impl MaxPool {
         4 * self.reached()
     }
 
+    /// Pixels of a plane.
+    pub fn area(&self) -> usize {
+        self.window.area()
+    }
+
+    /// What so many planes take.
+    pub fn instructions(&self, planes: usize) -> u64 {
+        let Window { input, kernel, output, .. } = self.window;
+        let above = (kernel[0].div_ceil(ROWS) * input[1].div_ceil(4)) as u64 * 38;
+        let across = output[1].div_ceil(4) as u64 * (20 + 20 * kernel[1] as u64);
+        let row = 300 + 4 * input[1] as u64 + above + across;
+        500 + planes as u64 * (60 + output[0] as u64 * row)
+    }
+
     /// The maxima of as many planes as there are: about 12 instructions each for 3 × 3 that move by two.
     ///
     /// # Panics

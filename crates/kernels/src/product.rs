@@ -5,6 +5,7 @@
 //! token (`out[m][n] = Σ x[m][k] · w[k][n]`, [`Weights::under`]). The other operand is read where it lies, and every sum runs in
 //! the order of `k`, by sixteens. What a product is charged is known beforehand (`price`).
 
+use crate::price::{BULK, Follows, ROOM, ZERO, instructions_of_laying};
 use crate::tile::{Call, Family, Tile, family, largest, place};
 use crate::turn::lay;
 
@@ -75,6 +76,8 @@ pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clon
 
 /// Beside what a tile is charged: what its call is made up of.
 const CALL: u64 = 60;
+/// A product by itself.
+const PRODUCT: u64 = 200;
 
 /// About what a product of weights packed so is charged, over `others` rows or columns of the other operand: exact but
 /// for the calls' operands.
@@ -93,9 +96,27 @@ fn covered(by: By, outputs: usize, others: usize) -> impl Iterator<Item = (&'sta
         By::Rows => (family(Family::F32Splat), outputs, others),
         By::Columns => (family(Family::F32Vector), others, outputs),
     };
+    counted(tiles, rows, columns.div_ceil(4), 0)
+}
+
+/// How many there are of each tile over so many rows and vectors, and over so many single vectors beside them.
+pub(crate) fn counted(
+    tiles: &'static [Tile; 16],
+    rows: usize,
+    vectors: usize,
+    single: usize,
+) -> impl Iterator<Item = (&'static Tile, u64)> {
     let counts = |length: usize| [8, 4, 2, 1].map(|cut| if cut == 8 { length / 8 } else { length / cut % 2 });
-    let (down, across) = (counts(rows), counts(columns.div_ceil(4)));
+    let (down, mut across) = (counts(rows), counts(vectors));
+    across[3] += single;
     (0..16).map(move |at| (&tiles[at], (down[at / 4] * across[at % 4]) as u64))
+}
+
+/// What packing `w[k][n]`, whose numbers lie so far apart, takes ([`Weights::columns_of`]).
+pub(crate) fn instructions_of_packing([k, n]: [usize; 2], apart: [usize; 2]) -> u64 {
+    let panels = cuts(n.div_ceil(4))
+        .map(|(first, vectors)| instructions_of_laying(k, (4 * vectors).min(n - 4 * first), apart) + 60);
+    2 * ROOM + panels.sum::<u64>()
 }
 
 impl Weights {
@@ -158,6 +179,11 @@ impl Weights {
             }
         }
         Weights { by: By::Columns, outputs: n, k, packed, bias: filled(&[], 4 * vectors) }
+    }
+
+    /// Packed columns without their numbers, to say what a product of such takes.
+    pub(crate) fn shape([k, n]: [usize; 2]) -> Weights {
+        Weights { by: By::Columns, outputs: n, k, packed: vec![], bias: vec![] }
     }
 
     /// The same with another bias, one number an output.
@@ -413,6 +439,32 @@ impl Weights {
             // the copy that `under_ragged` made.
             unsafe { tile.call(&call) };
         }
+    }
+
+    /// What [`Weights::times`] or [`Weights::under`], whichever these are packed for, takes over `others` rows or columns of the
+    /// other operand: what its tiles are charged, and about what calling them is.
+    pub fn instructions(&self, others: usize, follows: Follows) -> u64 {
+        let (tiles, rows, vectors, single) = match self.by {
+            By::Rows if others < 4 => (family(Family::F32Splat), self.outputs, 1, 0),
+            By::Rows => {
+                (family(Family::F32Splat), self.outputs, others / 4, usize::from(!others.is_multiple_of(4)))
+            }
+            By::Columns => (family(Family::F32Vector), others, self.outputs.div_ceil(4), 0),
+        };
+        let called: u64 = counted(tiles, rows, vectors, single)
+            .map(|(tile, count)| count * (tile.price.of(self.k) + tile.price.after(follows) + CALL))
+            .sum();
+        // Rows that are widened, or narrowed, by way of a copy.
+        let copied = match self.by {
+            By::Rows if others < 4 => self.k + self.outputs * (1 + usize::from(follows.residual)),
+            By::Columns if !self.outputs.is_multiple_of(4) => others * (1 + usize::from(follows.residual)),
+            _ => 0,
+        };
+        let widest = match self.by {
+            By::Rows => 4,
+            By::Columns => cuts(self.outputs.div_ceil(4)).last().map_or(0, |(_, vectors)| 4 * vectors),
+        };
+        PRODUCT + called + copied as u64 * (BULK + 2 * ZERO * widest as u64)
     }
 
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>, apart: usize) {

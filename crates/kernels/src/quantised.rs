@@ -478,5 +478,7 @@ fn interleave(low: Option<&[f32]>, high: Option<&[f32]>, inverse: f32, to: &mut 
     }
 }
 
+mod price;
+
 #[cfg(test)]
 mod tests;

@@ -9,6 +9,7 @@
 //! Halves of the other operand's rows or columns may overlap: what is in both comes out twice. So those need not be even.
 
 use crate::lanes::F32x4;
+use crate::price::{Follows, ROOM};
 use crate::product::{After, By, Matrix, Weights, price, price_of_residual};
 use crate::room::unwritten;
 
@@ -122,6 +123,21 @@ impl Strassen {
     /// Rows or columns that are outputs.
     pub fn outputs(&self) -> usize {
         self.outputs
+    }
+
+    /// What a product takes over `others` rows or columns of the other operand: seven products, the four sums before them and
+    /// what is added after them.
+    pub fn instructions(&self, others: usize, follows: Follows) -> u64 {
+        let n = half(self.by, others);
+        let first = Follows::default();
+        let second = Follows { residual: true, bounds: false };
+        let last = Follows { residual: true, bounds: follows.bounds };
+        let kinds = [first, last, last, last, second, second, first];
+        let products: u64 =
+            self.parts.iter().zip(kinds).map(|(part, follows)| part.instructions(n, follows)).sum();
+        let sums = 9 * (self.k / 2 * n) as u64;
+        let finished = if follows.residual { 13 } else { 8 } * (self.outputs / 2 * n) as u64;
+        2 * ROOM + products + sums + finished
     }
 
     /// Bytes that a run takes beside its operands, for so many rows or columns of the other operand.

@@ -10,6 +10,7 @@
 
 use crate::lanes::F32x4;
 use crate::panels::Panels;
+use crate::price::{Follows, ROOM, instructions_of_padding, instructions_of_rows};
 use crate::product::{After, By, Matrix, price};
 use crate::room::{between_zeros, by_rows, unwritten};
 use crate::window::Window;
@@ -25,6 +26,11 @@ pub(crate) const KINDS: usize = POINTS + 1;
 const SIDE: usize = POINTS + STEP;
 /// Floats of transformed patches at a time, about: four megabytes.
 const BLOCK: usize = 1 << 20;
+
+/// What a patch of four channels is charged to be transformed, of four outputs back, and where its rows lie.
+const TRANSFORMED: u64 = 6_700;
+const BACK: u64 = 6_230;
+const PLACED: u64 = 6_000;
 
 /// A convolution of one image, of planes or with channels innermost.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,6 +187,30 @@ impl Strided {
     /// Rows and columns of the image between zeros.
     fn padded(&self) -> [usize; 2] {
         self.patches().map(|n| 2 * STEP * n + 1)
+    }
+
+    /// What convolving one image takes: the products, and the transforms before and after them.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let [down, across] = self.patches();
+        let products: u64 = (0..down)
+            .step_by(self.at_once())
+            .map(|first| {
+                let places = self.places(first);
+                let rows = (0..KINDS * KINDS).map(|at| places.of(at / KINDS, at % KINDS));
+                self.weights
+                    .iter()
+                    .zip(rows)
+                    .map(|(w, rows)| w.instructions(rows, Follows::default()))
+                    .sum::<u64>()
+            })
+            .sum();
+        let fours = [self.channels, self.outputs].map(|n| n.div_ceil(4) as u64);
+        let transforms = fours[0] * TRANSFORMED + fours[1] * BACK + PLACED;
+        2 * ROOM
+            + instructions_of_padding(self.window.input, self.channels, self.innermost, self.padded())
+            + products
+            + (down * across) as u64 * transforms
+            + instructions_of_rows([self.window.pixels(), self.outputs], self.innermost, follows)
     }
 
     /// Bytes that a run takes beside its operands.

@@ -3,6 +3,8 @@
 //! For wasm32 a tile is the function that `ic-nn-codegen` wrote, elsewhere its twin ([`twin`]). Everything that can be wrong
 //! about a call is the caller's to rule out: [`Call`] holds bare addresses.
 
+use crate::price::Follows;
+
 /// What is multiplied, and which side is packed; the order in which the table is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Family {
@@ -21,6 +23,7 @@ pub(crate) enum Family {
 }
 
 /// Steps of `k` whose products have a sum of their own.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) const BLOCK: usize = 16;
 
 /// A tile. What it is follows from its place in the table ([`family`]).
@@ -33,12 +36,16 @@ pub(crate) struct Tile {
 /// What a call of a tile is charged, the `call` included.
 #[derive(Clone, Copy)]
 pub(crate) struct Price {
+    /// Steps of a block.
+    unroll: u32,
     /// Whatever the operands.
     fixed: u32,
-    /// Each [`BLOCK`] steps of `k`.
+    /// Each block of steps of `k`.
     block: u32,
     /// Each step that is left.
     step: u32,
+    /// Where outputs are held between bounds.
+    pub(crate) clamp: u32,
     /// Where something is added.
     pub(crate) residual: u32,
 }
@@ -46,8 +53,16 @@ pub(crate) struct Price {
 impl Price {
     /// Of so many steps, with nothing added.
     pub(crate) fn of(&self, steps: usize) -> u64 {
-        let (blocks, rest) = ((steps / BLOCK) as u64, (steps % BLOCK) as u64);
+        let unroll = self.unroll as usize;
+        let (blocks, rest) = ((steps / unroll) as u64, (steps % unroll) as u64);
         u64::from(self.fixed) + blocks * u64::from(self.block) + rest * u64::from(self.step)
+    }
+
+    /// What comes after the sums.
+    pub(crate) fn after(&self, follows: Follows) -> u64 {
+        let residual = if follows.residual { self.residual } else { 0 };
+        let clamp = if follows.bounds { self.clamp } else { 0 };
+        u64::from(residual) + u64::from(clamp)
     }
 }
 

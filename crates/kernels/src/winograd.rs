@@ -10,6 +10,7 @@
 
 use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels};
+use crate::price::{Follows, ROOM, instructions_of_padding, instructions_of_rows};
 use crate::product::{After, Matrix};
 use crate::room::{between_zeros, by_rows, unwritten};
 use crate::turn::turned;
@@ -23,6 +24,10 @@ const SIDE: usize = 6;
 pub(crate) const PLACES: usize = SIDE * SIDE;
 /// Floats of transformed patches at a time: a megabyte.
 const BLOCK: usize = 1 << 18;
+
+/// What a patch of four channels is charged to be transformed, and of four outputs back.
+const TRANSFORMED: u64 = 2_200;
+const BACK: u64 = 1_890;
 
 /// A convolution of one image, of planes or with channels innermost.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +108,30 @@ impl Winograd {
         // Whole tiles of eight rows.
         let fit = BLOCK / (PLACES * (self.channels + self.outputs));
         all.min((fit / 8 * 8).max(8))
+    }
+
+    /// What convolving one image takes: the products, and the transforms before and after them.
+    pub fn instructions(&self, follows: Follows) -> u64 {
+        let Window { input, output, .. } = self.window;
+        let patches: usize = output.iter().map(|n| n.div_ceil(STEP)).product();
+        let at_once = self.at_once();
+        let products = |count: usize| -> u64 {
+            if count == 0 {
+                0
+            } else {
+                self.weights.iter().map(|w| w.instructions(count, Follows::default())).sum()
+            }
+        };
+        let (whole, rest) = (patches / at_once, patches % at_once);
+        let fours = [self.channels, self.outputs].map(|n| n.div_ceil(4) as u64);
+        let transforms = fours[0] * TRANSFORMED + fours[1] * BACK + 200;
+        let padded = output.map(|n| n.next_multiple_of(STEP) + 2);
+        2 * ROOM
+            + instructions_of_padding(input, self.channels, self.innermost, padded)
+            + whole as u64 * products(at_once)
+            + products(rest)
+            + patches as u64 * transforms
+            + instructions_of_rows([self.window.pixels(), self.outputs], self.innermost, follows)
     }
 
     /// Bytes that a run takes beside its operands.

@@ -4,7 +4,7 @@ use candid::CandidType;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use crate::{NamedTensor, Receipt, TensorType};
+use crate::{Graph, NamedTensor, Receipt, TensorType};
 
 /// wasi-nn's `graph-execution-context`, by handle. Never reused.
 pub type Context = u64;
@@ -138,6 +138,57 @@ pub struct NodeProfile {
     pub bytes: u64,
     /// Instructions, about 200 of which are the counting.
     pub instructions: u64,
+    /// What it was estimated to take, from its shapes.
+    pub estimate: Option<u64>,
+}
+
+/// An input's dimensions, by its name.
+pub type NamedShape = (String, Vec<u32>);
+
+/// What is to be estimated: a model by name, or a graph by its handle.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct EstimateRequest {
+    /// The model, as in [`InferRequest::model`]; null where `graph` says it.
+    pub model: Option<String>,
+    /// A loaded graph; null where `model` says it.
+    pub graph: Option<Graph>,
+    /// Dimensions of inputs; those that are not named have their smallest, 1 for what is dynamic.
+    pub shapes: Vec<NamedShape>,
+}
+
+/// What an inference would take.
+#[derive(CandidType, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct EstimateResponse {
+    /// The version that would run.
+    pub version: u64,
+    /// The dimensions of each input, in the graph's order.
+    pub shapes: Vec<Vec<u32>>,
+    /// Instructions of an `infer` whose graph is loaded and planned: the run and the message around it.
+    pub instructions: u64,
+    /// Of these, the run by itself.
+    pub run_instructions: u64,
+    /// What a run on these shapes took, where an update has run them.
+    pub measured_instructions: Option<u64>,
+    /// Instructions of loading the graph, on top; 0 where it is resident.
+    pub load_instructions: u64,
+    /// Instructions of planning for these shapes, on top; 0 where they are planned.
+    pub plan_instructions: u64,
+    /// Lengths depend on values: instructions, multiply-accumulates and bytes are at least so many.
+    pub at_least: bool,
+    /// Nodes of kinds that no formula is fitted to, priced by a general rate.
+    pub general_nodes: u32,
+    /// Multiply-accumulates.
+    pub macs: u64,
+    /// Bytes that nodes read and write.
+    pub bytes: u64,
+    /// Bytes of activations alive at the worst moment.
+    pub peak_bytes: u64,
+    /// Whether a query has as many instructions, loading and planning included where they are to come.
+    pub fits_query: bool,
+    /// Whether an update has.
+    pub fits_update: bool,
+    /// Cycles of it as an update from a user on 13 nodes, once the graph is loaded and planned.
+    pub cycles: u64,
 }
 
 /// Where the instructions of an inference went.

@@ -23,8 +23,9 @@ pub use graph::{
     TensorDescription, WeightCount,
 };
 pub use inference::{
-    ComputeOptions, Context, GraphBuilder, InferParameters, InferRequest, InferResponse, LoadOptions,
-    NodeProfile, OutputError, OutputPart, OutputRange, ProfileResponse, QuantizationReport,
+    ComputeOptions, Context, EstimateRequest, EstimateResponse, GraphBuilder, InferParameters, InferRequest,
+    InferResponse, LoadOptions, NamedShape, NodeProfile, OutputError, OutputPart, OutputRange,
+    ProfileResponse, QuantizationReport,
 };
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{

@@ -25,7 +25,7 @@ pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
 pub(super) const UPDATE_INSTRUCTIONS: u64 = 40_000_000_000;
 
 /// What a query needs beside the inference: reading the argument and writing the reply, 3 MiB at the most.
-const QUERY_OVERHEAD: u64 = 50_000_000;
+pub(super) const QUERY_OVERHEAD: u64 = 50_000_000;
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<InferRequest>")]
 pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, Error> {
@@ -96,6 +96,7 @@ pub(super) async fn profile(request: Arg<InferRequest>) -> Result<ProfileRespons
             macs: node.macs,
             bytes: node.bytes,
             instructions: node.instructions,
+            estimate: Some(node.estimate),
         })
         .collect();
     Ok(ProfileResponse { version: version.version, nodes, count, instructions })
@@ -214,10 +215,25 @@ fn refuse_what_is_not_known(
     let unsupported = |why: String| Err(Error::new(ErrorCode::UnsupportedOperation, why));
     let Some(&RunFacts { run_instructions: run, plan_instructions, fixed, .. }) = resident.known(inputs)
     else {
-        let shapes: Vec<_> = inputs.shapes().map(|s| format!("{s:?}")).collect();
+        let dimensions: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
+        let shapes: Vec<_> = dimensions.iter().map(|s| format!("{s:?}")).collect();
+        // Planned, as what was loaded is, but never run: what it will take is known all the same.
+        let estimate = resident.graph.estimate(&dimensions).map(|e| e.instructions);
+        if let Some(estimate) = estimate
+            && runtime::message_instructions().saturating_add(estimate) + QUERY_OVERHEAD > QUERY_INSTRUCTIONS
+        {
+            return Err(Error::too_large(format!(
+                "{model} would take about {estimate} instructions on these inputs, a query has {QUERY_INSTRUCTIONS}; call \
+                 `infer`, an update with {UPDATE_INSTRUCTIONS}"
+            )));
+        }
+        let takes = match estimate {
+            Some(estimate) => format!(", about {estimate} instructions"),
+            None => "; `estimate` says what it would take".to_owned(),
+        };
         return unsupported(format!(
             "{model} has not run on inputs of {} before, and a query cannot be the first to; call `infer` with them once, \
-             an update: queries take them from then on",
+             an update: queries take them from then on{takes}",
             shapes.join(", ")
         ));
     };
@@ -235,7 +251,8 @@ fn refuse_what_is_not_known(
         None => plan_instructions,
     };
     // A graph that was read from its image has its model to read and decode first.
-    let decoding = if resident.graph.lacks_model(inputs) { resident.facts.load_instructions } else { 0 };
+    let decoding =
+        if resident.graph.lacks_model(inputs.shapes()) { resident.facts.load_instructions } else { 0 };
     let plan = plan.saturating_add(decoding);
     // Other values take up to 2 % more (measured), by the order of what the allocator and hash maps hold.
     let needed = runtime::message_instructions() + plan + run + run / 32 + QUERY_OVERHEAD;

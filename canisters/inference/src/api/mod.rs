@@ -3,6 +3,7 @@
 mod access;
 mod accuracy;
 mod contexts;
+mod estimate;
 pub(crate) mod graphs;
 mod http;
 mod inference;

@@ -69,7 +69,9 @@ fn later_all<A: Arguments, R: CandidType, F: Future<Output = R>>(
 }
 
 fn signatures() -> Vec<Signature> {
-    use super::{access, accuracy, contexts, graphs, inference, properties, registry, server, uploads};
+    use super::{
+        access, accuracy, contexts, estimate, graphs, inference, properties, registry, server, uploads,
+    };
     vec![
         later("upload_begin", uploads::upload_begin),
         sync("upload_chunk", uploads::upload_chunk),
@@ -102,6 +104,7 @@ fn signatures() -> Vec<Signature> {
         sync("finalize_execution_context", contexts::finalize_execution_context),
         later("infer", inference::infer),
         sync("infer_query", inference::infer_query),
+        sync("estimate", estimate::estimate),
         later("profile", inference::profile),
         later("quantization_error", accuracy::quantization_error),
         later("verify_receipt", inference::verify_receipt),

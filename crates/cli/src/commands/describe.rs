@@ -18,8 +18,6 @@ use crate::target::Target;
 /// Instructions that the Internet Computer grants a query and an update.
 const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
 const UPDATE_INSTRUCTIONS: u64 = 40_000_000_000;
-/// Instructions per multiply-add of whole models on this engine, the upper end of what was measured.
-const INSTRUCTIONS_PER_MAC: f64 = 3.8;
 
 /// What is told of a model, wherever it was found.
 struct View {
@@ -70,6 +68,8 @@ fn of_file(path: &Path, data: &DataArgs) -> Result<View, Failure> {
     let graph = load(files)?;
     let d = graph.description();
     let cost = graph.load_cost();
+    let smallest = graph.shapes(vec![], &Limits::default()).ok();
+    let estimate = smallest.and_then(|shapes| graph.estimate(&shapes)).map(|e| e.instructions);
     let mut facts = vec![
         ("file", format!("{}, {} to upload", format::bytes(size), chunks(size))),
         ("sha256", sha256.clone()),
@@ -79,7 +79,6 @@ fn of_file(path: &Path, data: &DataArgs) -> Result<View, Failure> {
     if !d.producer.is_empty() {
         facts.insert(2, ("written by", d.producer.clone()));
     }
-    let estimate = cost.map(|cost| (cost.macs as f64 * INSTRUCTIONS_PER_MAC) as u64);
     if let (Some(cost), Some(estimate)) = (cost, estimate) {
         let smallest = if d.is_static() { "" } else { " (here and below: dynamic axes 1 long)" };
         facts.push(("multiply-adds", format!("{}{smallest}", format::instructions(cost.macs))));

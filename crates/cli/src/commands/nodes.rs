@@ -16,7 +16,8 @@ const LISTED: usize = 20;
 pub fn print(profile: &ProfileResponse) {
     let mut nodes: Vec<&NodeProfile> = profile.nodes.iter().collect();
     nodes.sort_by_key(|node| std::cmp::Reverse(node.instructions));
-    let mut listed = table(&["node", "operator", "output", "instructions", "share", "a MAC", "bytes"]);
+    let header = ["node", "operator", "output", "instructions", "share", "a MAC", "bytes", "estimate"];
+    let mut listed = table(&header);
     for node in nodes.iter().take(LISTED) {
         listed.add_row(row(
             &node.name,
@@ -28,7 +29,7 @@ pub fn print(profile: &ProfileResponse) {
     }
     align_right(&mut listed, 3);
     say!("{} of {} nodes, the dearest:\n{listed}", nodes.len().min(LISTED), profile.count);
-    let mut operators = table(&["operator", "nodes", "instructions", "share", "a MAC", "bytes"]);
+    let mut operators = table(&["operator", "nodes", "instructions", "share", "a MAC", "bytes", "estimate"]);
     for (count, total) in by_operator(&nodes) {
         let mut row = row("", &total.operator, "", &total, profile.instructions);
         row.splice(..3, [total.operator.clone(), count.to_string()]);
@@ -53,7 +54,15 @@ fn row(name: &str, operator: &str, output: &str, node: &NodeProfile, all: u64) -
         format::share(node.instructions, all),
         a_mac(node),
         format::bytes(node.bytes),
+        estimated(node),
     ]
+}
+
+/// The estimate, and how far it is from what was counted; nothing of a canister that is older.
+fn estimated(node: &NodeProfile) -> String {
+    let Some(estimate) = node.estimate else { return "-".into() };
+    let off = 100.0 * (estimate as f64 / node.instructions.max(1) as f64 - 1.0);
+    format!("{} ({off:+.1} %)", format::instructions(estimate))
 }
 
 /// Instructions a multiply-add, where there are enough for that to say something.
@@ -71,6 +80,7 @@ fn by_operator(nodes: &[&NodeProfile]) -> Vec<(usize, NodeProfile)> {
                 sum.macs += node.macs;
                 sum.bytes += node.bytes;
                 sum.instructions += node.instructions;
+                sum.estimate = sum.estimate.zip(node.estimate).map(|(sum, estimate)| sum + estimate);
             }
             None => sums.push((1, (*node).clone())),
         }
@@ -92,6 +102,7 @@ pub fn json(profile: &ProfileResponse) -> Value {
                 "macs": node.macs,
                 "bytes": node.bytes,
                 "instructions": node.instructions,
+                "estimate": node.estimate,
                 "share": node.instructions as f64 / profile.instructions.max(1) as f64,
             })
         })
@@ -123,27 +134,28 @@ pub fn page(model: &str, profile: &ProfileResponse) -> String {
         format::instructions(profile.instructions),
         profile.count
     );
-    page.push_str("<table><tr><th>operator<th class=n>nodes<th class=n>instructions<th class=n>share<th class=n>a MAC</tr>\n");
+    page.push_str("<table><tr><th>operator<th class=n>nodes<th class=n>instructions<th class=n>share<th class=n>a MAC<th class=n>estimate</tr>\n");
     for (count, sum) in by_operator(&nodes) {
         let _ = writeln!(
             page,
-            "<tr><td><span style=\"color:{}\">■</span> {}<td class=n>{count}<td class=n>{}<td class=n>{}<td class=n>{}</tr>",
+            "<tr><td><span style=\"color:{}\">■</span> {}<td class=n>{count}<td class=n>{}<td class=n>{}<td class=n>{}<td class=n>{}</tr>",
             colour(&sum.operator),
             escaped(&sum.operator),
             format::instructions(sum.instructions),
             format::share(sum.instructions, profile.instructions),
-            a_mac(&sum)
+            a_mac(&sum),
+            estimated(&sum)
         );
     }
     page.push_str(
         "</table>\n<h2>Nodes</h2>\n<table><tr><th>node<th>operator<th>output<th class=n>instructions<th class=n>share\
-         <th class=n>a MAC<th class=n>bytes<th></tr>\n",
+         <th class=n>a MAC<th class=n>bytes<th class=n>estimate<th></tr>\n",
     );
     for node in &profile.nodes {
         let _ = writeln!(
             page,
-            "<tr><td class=name title=\"{0}\">{0}<td>{1}<td>{2}<td class=n>{3}<td class=n>{4}<td class=n>{5}<td class=n>{6}\
-             <td class=bar><div style=\"width:{7:.2}%;background:{8}\"></div></tr>",
+            "<tr><td class=name title=\"{0}\">{0}<td>{1}<td>{2}<td class=n>{3}<td class=n>{4}<td class=n>{5}<td class=n>{6}<td class=n>{7}\
+             <td class=bar><div style=\"width:{8:.2}%;background:{9}\"></div></tr>",
             escaped(&node.name),
             escaped(&node.operator),
             format::shape(&node.dimensions),
@@ -151,6 +163,7 @@ pub fn page(model: &str, profile: &ProfileResponse) -> String {
             format::share(node.instructions, profile.instructions),
             a_mac(node),
             format::bytes(node.bytes),
+            estimated(node),
             100.0 * node.instructions as f64 / most as f64,
             colour(&node.operator)
         );
@@ -175,6 +188,7 @@ mod tests {
             macs,
             bytes: 8,
             instructions,
+            estimate: Some(instructions * 9 / 10),
         }
     }
 
@@ -189,6 +203,7 @@ mod tests {
         let page = page("m:1", &profile);
         assert!(page.contains("a&lt;b&gt;") && !page.contains("a<b>"), "{page}");
         assert!(page.contains("width:100.00%") && page.contains("width:12.50%"), "{page}");
+        assert!(page.contains("(-10.0 %)"), "{page}");
         assert_eq!(json(&profile)["nodes"][1]["share"], 0.8);
     }
 }

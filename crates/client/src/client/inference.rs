@@ -1,6 +1,9 @@
 //! Inference in one call, and receipts.
 
-use ic_nn_types::{InferRequest, InferResponse, ProfileResponse, QuantizationReport, Verdict, VerifyRequest};
+use ic_nn_types::{
+    EstimateRequest, EstimateResponse, InferRequest, InferResponse, ProfileResponse, QuantizationReport,
+    Verdict, VerifyRequest,
+};
 
 use crate::{Client, ClientError, Transport};
 
@@ -13,6 +16,11 @@ impl<T: Transport> Client<T> {
     /// One inference as a query: answered by one node, up to 5 B instructions, free.
     pub fn infer_query(&self, request: &InferRequest) -> Result<InferResponse, ClientError> {
         self.query("infer_query", (request,))
+    }
+
+    /// What an inference would take, as a query.
+    pub fn estimate(&self, request: &EstimateRequest) -> Result<EstimateResponse, ClientError> {
+        self.query("estimate", (request,))
     }
 
     /// Infers as an update, and answers what each node took.

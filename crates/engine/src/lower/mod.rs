@@ -15,6 +15,7 @@ mod image;
 mod innermost;
 mod node;
 mod pool;
+mod price;
 mod product;
 
 use ic_nn_kernels::{Packing, Precision};

@@ -196,12 +196,12 @@ impl Product {
     }
 
     /// Whether columns of the wide operand, which are taken as rows, lie beside one another.
-    fn lies_by_columns(&self) -> bool {
+    pub(super) fn lies_by_columns(&self) -> bool {
         self.loops.q.length > 1 && self.loops.q.wide == 1 && self.loops.k.length > 1 && self.loops.k.wide != 1
     }
 
     /// Whether rows of the narrow operand have to be laid one behind the other first.
-    fn copies(&self) -> bool {
+    pub(super) fn copies(&self) -> bool {
         let Loops { p, k, .. } = &self.loops;
         let apart = k.length > 1 && k.narrow != 1;
         matches!(self.packed, Packed::Wide(_) | Packed::Run)

@@ -1,0 +1,61 @@
+//! What products in whole numbers are charged.
+
+use super::{COLUMNS, WholeWeights};
+use crate::price::{Follows, ROOM, ZERO};
+use crate::product::{By, counted, cuts};
+use crate::tile::family;
+
+/// Beside what a tile is charged: what its call is made up of, most of it zeroing the places for what fills no vector, which are
+/// eight rows of one vector where the weights are rows, of eight where they are columns.
+const CALL_OF_ROWS: u64 = 550;
+const CALL_OF_COLUMNS: u64 = 2_560;
+/// The magnitude of a number, four at a time.
+const MAGNITUDE: u64 = 3;
+/// A number in whole units, eight at a time.
+const UNITS: u64 = 4;
+/// A row whose magnitude is taken and that is turned to whole units, beside its numbers.
+const ROW: u64 = 160;
+
+impl WholeWeights {
+    /// What [`WholeWeights::times`] or [`WholeWeights::under`] takes over `others` rows or columns of the other operand.
+    pub fn instructions(&self, others: usize, follows: Follows) -> u64 {
+        let (tiles, steps) = (family(self.tiles), self.k.div_ceil(2));
+        let call = if self.by == By::Rows { CALL_OF_ROWS } else { CALL_OF_COLUMNS };
+        let sum = |rows: usize, vectors: usize, single: usize| -> u64 {
+            counted(tiles, rows, vectors, single)
+                .map(|(tile, count)| count * (tile.price.of(steps) + tile.price.after(follows) + call))
+                .sum()
+        };
+        let numbers = (self.k * others) as u64;
+        match self.by {
+            By::Rows => {
+                let width = others.clamp(4, COLUMNS).next_multiple_of(4).min(COLUMNS);
+                let (blocks, rest) = (others / width, others % width);
+                let ragged = usize::from(!rest.is_multiple_of(4));
+                let called =
+                    blocks as u64 * sum(self.outputs, width / 4, 0) + sum(self.outputs, rest / 4, ragged);
+                let copies = if ragged > 0 { 250 * self.outputs as u64 } else { 0 };
+                let rows = (self.k * (1 + others.div_ceil(width))) as u64;
+                2 * ROOM
+                    + called
+                    + copies
+                    + numbers * (MAGNITUDE + UNITS)
+                    + rows * ROW / 2
+                    + ZERO * (steps * width) as u64
+            }
+            By::Columns => {
+                let vectors = self.outputs.div_ceil(4);
+                // The last panel's rows come by way of a copy where it reaches beyond the outputs.
+                let ragged = !self.outputs.is_multiple_of(4);
+                let last = cuts(vectors).last().map_or(0, |(_, count)| count);
+                let copies = if ragged { others as u64 * (150 + 16 * last as u64) } else { 0 };
+                2 * ROOM
+                    + sum(others, vectors, 0)
+                    + copies
+                    + numbers * (MAGNITUDE + UNITS)
+                    + ZERO * (steps * others) as u64
+                    + others as u64 * ROW
+            }
+        }
+    }
+}
