@@ -28,7 +28,7 @@ pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
-pub use panels::{Packing, Panels, Precision, pays_to_turn};
+pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};
 pub use strassen::Strassen;
 pub use strided::Strided;
