@@ -29,7 +29,7 @@ pub(crate) use node::Lowered;
 /// not depend on what memory is left.
 const TRANSFORMED_BYTES: usize = 512 << 20;
 
-/// Of the weights of products and convolutions, the part that comes first in the order of evaluation and is of int16 where int8 is
+/// Of the weights of products and of convolutions that are products, the part that comes first in the order of evaluation and is of int16 where int8 is
 /// asked for: one over this. Networks of images have few weights where their errors matter most: without it, answers of ResNet-50 of
 /// random weights have a cosine of 0.89 to those in f32, with it 0.99 or more, in an eighth more of int8's memory.
 const FIRST: usize = 8;
@@ -37,7 +37,8 @@ const FIRST: usize = 8;
 /// Lowers what can be. Constants of products and of convolutions that are products become of that precision; what is cheaper in
 /// f32 (minimal filtering, channels by themselves) and products of two tensors stay f32.
 pub(crate) fn lower(model: &mut TypedModel, precision: Precision) -> TractResult<()> {
-    let mut packing = Packing { precision, spare: TRANSFORMED_BYTES, wide: numbers(model)? / FIRST };
+    let wide = if precision == Precision::Int8 { numbers(model)? / FIRST } else { 0 };
+    let mut packing = Packing { precision, spare: TRANSFORMED_BYTES, wide };
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {
@@ -85,14 +86,14 @@ fn replace(model: &mut TypedModel, id: usize, op: Box<dyn TypedOp>, inputs: Vec<
     }
 }
 
-/// Constants of products and convolutions, in numbers.
+/// Constants of products and of convolutions that are products, in numbers.
 fn numbers(model: &TypedModel) -> TractResult<usize> {
     let mut numbers = 0;
     for node in model.nodes() {
-        let inputs: &[OutletId] = match () {
-            () if node.op_is::<EinSum>() => &node.inputs,
-            () if node.op_is::<Conv>() => &node.inputs[1..2],
-            () => &[],
+        let inputs: &[OutletId] = match node.op_as::<Conv>() {
+            Some(op) if !conv::stays_f32(model, node, op)? => &node.inputs[1..2],
+            None if node.op_is::<EinSum>() => &node.inputs,
+            _ => &[],
         };
         for input in inputs {
             numbers += constant(model, *input)?.map_or(0, |tensor| tensor.len());
