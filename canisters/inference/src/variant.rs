@@ -63,9 +63,14 @@ pub(crate) fn value(variant: u8) -> Option<&'static str> {
     VARIANTS.iter().find(|(number, ..)| *number == variant).map(|(_, name, _)| *name)
 }
 
-/// The variant that is meant by one who asks about quantised weights: that of the version, or the first there is.
-pub(crate) fn asked(variant: u8) -> u8 {
-    if variant == 0 { VARIANTS[0].0 } else { variant }
+/// The variant that is meant by one who asks about quantised weights: that of the value, or where none is named that of the version,
+/// or the first there is.
+pub(crate) fn asked(value: Option<&str>, variant: u8) -> Result<u8, Error> {
+    let Some(value) = value else { return Ok(if variant == 0 { VARIANTS[0].0 } else { variant }) };
+    of_value(value).filter(|variant| *variant != 0).ok_or_else(|| {
+        let values = VARIANTS.map(|(_, name, _)| name).join(", ");
+        Error::invalid_argument(format!("`{value}` does not quantise: say one of {values}, or null"))
+    })
 }
 
 /// What a receipt calls the engine that answers with a variant.
@@ -95,5 +100,8 @@ mod tests {
         }
         assert_eq!((of_value(""), of_value("int9"), of_engine("a b")), (None, None, 0));
         assert!(precision(200).is_err());
+        assert_eq!([0, 1, 2].map(|variant| asked(None, variant).unwrap()), [1, 1, 2]);
+        assert_eq!([0, 1, 2].map(|variant| asked(Some("int16"), variant).unwrap()), [2; 3]);
+        assert!(asked(Some("none"), 1).is_err() && asked(Some("int9"), 0).is_err());
     }
 }

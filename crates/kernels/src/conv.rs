@@ -5,7 +5,7 @@
 //! and the memory it touches is the same all the time.
 
 use crate::lanes::F32x4;
-use crate::panels::{Packing, Panels};
+use crate::panels::{Packing, Panels, Precision};
 use crate::price::{Follows, ROOM, ZERO};
 use crate::product::{After, Matrix};
 use crate::window::Window;
@@ -72,6 +72,11 @@ impl Conv {
     /// Its bias, one number an output.
     pub fn bias(&self) -> Vec<f32> {
         self.groups.iter().flat_map(|weights| weights.bias().iter().copied()).collect()
+    }
+
+    /// What its weights are kept as, or those of its first group.
+    pub fn precision(&self) -> Precision {
+        self.groups.first().map_or(Precision::F32, Panels::precision)
     }
 
     /// Bytes that a run takes beside its operands.

@@ -8,6 +8,7 @@ use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels};
 use crate::price::{Follows, ROOM, ZERO};
 use crate::product::{After, Matrix};
+use crate::turn::lay;
 use crate::window::Window;
 
 /// Output pixels whose windows are gathered at a time: eight tiles high.
@@ -35,14 +36,18 @@ impl HwcConv {
         kernel: &[f32],
     ) -> HwcConv {
         let places = window.places();
-        let weights = if places == 1 {
-            Panels::columns_of(packing, window.pixels(), [channels, outputs], kernel, [1, channels])
-                .with_bias(bias)
-        } else {
-            Panels::columns(packing.precision, channels * places, outputs, bias, |step, output| {
-                kernel[(output * channels + step % channels) * places + step / channels]
-            })
-        };
+        let k = channels * places;
+        let others = window.pixels().min(if places == 1 { usize::MAX } else { PIXELS });
+        // A window's row is one run of the image: of each output, places in turn, and channels of a place.
+        let mut turned = vec![];
+        if places > 1 {
+            turned.reserve(outputs * k);
+            for kernel in kernel[..outputs * k].chunks_exact(k) {
+                lay(kernel, [places, channels], [1, places], &mut turned);
+            }
+        }
+        let kernel = if places > 1 { &turned } else { kernel };
+        let weights = Panels::columns_of(packing, others, [k, outputs], kernel, [1, k]).with_bias(bias);
         HwcConv { window, channels, weights }
     }
 

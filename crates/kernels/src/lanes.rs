@@ -50,6 +50,11 @@ mod inner {
     }
 
     #[inline(always)]
+    pub(super) fn abs(a: v128) -> v128 {
+        f32x4_abs(a)
+    }
+
+    #[inline(always)]
     pub(super) fn bits(a: v128) -> [u32; 4] {
         [
             u32x4_extract_lane::<0>(a),
@@ -71,6 +76,14 @@ mod inner {
     pub(super) unsafe fn store_pairs(at: *mut i16, a: v128, b: v128) {
         // SAFETY: the caller's.
         unsafe { v128_store(at.cast(), i16x8_shuffle::<0, 8, 2, 10, 4, 12, 6, 14>(a, b)) }
+    }
+
+    /// The lowest bytes of both, in turn.
+    #[inline(always)]
+    pub(super) unsafe fn store_byte_pairs(at: *mut u8, a: v128, b: v128) {
+        let bytes = i8x16_shuffle::<0, 16, 4, 20, 8, 24, 12, 28, 0, 0, 0, 0, 0, 0, 0, 0>(a, b);
+        // SAFETY: the caller's.
+        unsafe { v128_store64_lane::<0>(bytes, at.cast()) }
     }
 
     /// Lanes 0 and 2 of both.
@@ -154,6 +167,11 @@ mod inner {
     }
 
     #[inline(always)]
+    pub(super) fn abs(a: Inner) -> Inner {
+        a.map(f32::abs)
+    }
+
+    #[inline(always)]
     pub(super) fn bits(a: Inner) -> [u32; 4] {
         a.map(f32::to_bits)
     }
@@ -174,6 +192,15 @@ mod inner {
             [half(a[0]), half(b[0]), half(a[1]), half(b[1]), half(a[2]), half(b[2]), half(a[3]), half(b[3])];
         // SAFETY: the caller's.
         unsafe { at.cast::<[i16; 8]>().write_unaligned(halves) }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_byte_pairs(at: *mut u8, a: Inner, b: Inner) {
+        let byte = |x: f32| x.to_bits() as u8;
+        let bytes =
+            [byte(a[0]), byte(b[0]), byte(a[1]), byte(b[1]), byte(a[2]), byte(b[2]), byte(a[3]), byte(b[3])];
+        // SAFETY: the caller's.
+        unsafe { at.cast::<[u8; 8]>().write_unaligned(bytes) }
     }
 
     #[inline(always)]
@@ -253,6 +280,13 @@ impl F32x4 {
         F32x4(inner::magnitude(self.0, other.0))
     }
 
+    /// The magnitudes.
+    #[inline(always)]
+    #[must_use]
+    pub fn abs(self) -> F32x4 {
+        F32x4(inner::abs(self.0))
+    }
+
     /// The lanes' bits.
     #[inline(always)]
     pub fn bits(self) -> [u32; 4] {
@@ -277,6 +311,16 @@ impl F32x4 {
     pub(crate) unsafe fn store_pairs(self, other: F32x4, at: *mut i16) {
         // SAFETY: the caller's.
         unsafe { inner::store_pairs(at, self.0, other.0) }
+    }
+
+    /// Writes the lowest bytes of `self` and `other`, in turn.
+    ///
+    /// # Safety
+    /// There is room for eight.
+    #[inline(always)]
+    pub(crate) unsafe fn store_byte_pairs(self, other: F32x4, at: *mut u8) {
+        // SAFETY: the caller's.
+        unsafe { inner::store_byte_pairs(at, self.0, other.0) }
     }
 
     /// Of eight floats, those at even places.

@@ -30,7 +30,7 @@ pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
-pub use panels::{Packing, Panels, Precision, pays_to_turn};
+pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};
 pub use price::{Follows, instructions_of_finishing, instructions_of_picking, instructions_of_turning};
 pub use strassen::Strassen;

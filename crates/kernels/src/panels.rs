@@ -11,7 +11,8 @@ pub enum Precision {
     /// As they came.
     #[default]
     F32,
-    /// int8, with activations quantised as they come. Sums that are too long for that stay f32.
+    /// int8 where a byte is enough, else int16 ([`Packing::wide`], [`ENOUGH`]), with activations quantised as they come. Sums that are
+    /// too long for that stay f32.
     Int8,
     /// int16 of as many bits as sums leave, with activations quantised as they come: nearer than int8 in the same
     /// instructions and twice the space. Sums that are too long for that stay f32.
@@ -30,6 +31,11 @@ impl Precision {
     }
 }
 
+/// What rounding to bytes may take away of an operand's weights, as the roots of their mean squares compare: with more, it is of
+/// int16. Weights that are spread evenly lose a 256th, normally distributed ones a 150th to a 110th; more than a 64th is lost where few are far larger
+/// than all others of their output, and it is those that answers hang on.
+pub const ENOUGH: f64 = 1.0 / 64.0;
+
 /// How constants are packed.
 #[derive(Clone, Copy, Debug)]
 pub struct Packing {
@@ -37,12 +43,15 @@ pub struct Packing {
     pub precision: Precision,
     /// Bytes that they may take beyond what they are, where that makes products cheaper; what is taken is taken from it.
     pub spare: usize,
+    /// Numbers that may be of int16 where int8 is asked for, whatever rounding takes away; what is taken is taken from it. They are those
+    /// that are packed first, since what is lost early in a network grows in all that follows.
+    pub wide: usize,
 }
 
 impl Packing {
     /// f32, in no more bytes than they are.
     pub fn plain() -> Packing {
-        Packing { precision: Precision::F32, spare: 0 }
+        Packing { precision: Precision::F32, spare: 0, wide: 0 }
     }
 }
 
@@ -58,36 +67,8 @@ pub enum Panels {
 }
 
 impl Panels {
-    /// Packs `w[m][k]`, given by `at(m, k)`, for [`Panels::times`]. `bias` has one number a row, or none.
-    pub fn rows(
-        precision: Precision,
-        m: usize,
-        k: usize,
-        bias: &[f32],
-        at: impl Fn(usize, usize) -> f32,
-    ) -> Panels {
-        match precision.whole(k) {
-            Some(width) => Panels::Whole(WholeWeights::rows(width, m, k, bias, at)),
-            None => Panels::F32(Weights::rows(m, k, bias, at)),
-        }
-    }
-
-    /// Packs `w[k][n]`, given by `at(k, n)`, for [`Panels::under`]. `bias` has one number a column, or none.
-    pub fn columns(
-        precision: Precision,
-        k: usize,
-        n: usize,
-        bias: &[f32],
-        at: impl Fn(usize, usize) -> f32,
-    ) -> Panels {
-        match precision.whole(k) {
-            Some(width) => Panels::Whole(WholeWeights::columns(width, k, n, bias, at)),
-            None => Panels::F32(Weights::columns(k, n, bias, at)),
-        }
-    }
-
-    /// [`Panels::rows`] of numbers that lie `along_m` and `along_k` apart, without a bias. They are for products with
-    /// `others` columns, and may take three quarters more memory where that makes these cheaper.
+    /// Packs `w[m][k]`, whose numbers lie `along_m` and `along_k` apart, for [`Panels::times`], without a bias. They are for products
+    /// with `others` columns, and may take three quarters more memory where that makes these cheaper.
     ///
     /// # Panics
     /// Where the slice is shorter.
@@ -98,15 +79,12 @@ impl Panels {
         w: &[f32],
         [along_m, along_k]: [usize; 2],
     ) -> Panels {
-        if let Some(width) = packing.precision.whole(k) {
-            let at = |row, step| w[row * along_m + step * along_k];
-            return Panels::Whole(WholeWeights::rows(width, m, k, &[], at));
-        }
-        split(By::Rows, others, packing, [m, k], w, [along_m, along_k])
+        whole(packing, m, k, |width| WholeWeights::rows_of(width, [m, k], w, [along_m, along_k]))
+            .or_else(|| split(By::Rows, others, packing, [m, k], w, [along_m, along_k]))
             .unwrap_or_else(|| Panels::F32(Weights::rows_of([m, k], w, [along_m, along_k])))
     }
 
-    /// [`Panels::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias, for products with
+    /// Packs `w[k][n]`, whose numbers lie `along_k` and `along_n` apart, for [`Panels::under`], without a bias, for products with
     /// `others` rows, as in [`Panels::rows_of`].
     ///
     /// # Panics
@@ -118,11 +96,8 @@ impl Panels {
         w: &[f32],
         [along_k, along_n]: [usize; 2],
     ) -> Panels {
-        if let Some(width) = packing.precision.whole(k) {
-            let at = |step, column| w[step * along_k + column * along_n];
-            return Panels::Whole(WholeWeights::columns(width, k, n, &[], at));
-        }
-        split(By::Columns, others, packing, [n, k], w, [along_n, along_k])
+        whole(packing, n, k, |width| WholeWeights::columns_of(width, [k, n], w, [along_k, along_n]))
+            .or_else(|| split(By::Columns, others, packing, [n, k], w, [along_n, along_k]))
             .unwrap_or_else(|| Panels::F32(Weights::columns_of([k, n], w, [along_k, along_n])))
     }
 
@@ -155,6 +130,15 @@ impl Panels {
             Panels::F32(weights) => weights.k(),
             Panels::Strassen(weights) => weights.k(),
             Panels::Whole(weights) => weights.k(),
+        }
+    }
+
+    /// What its numbers are kept as.
+    pub fn precision(&self) -> Precision {
+        match self {
+            Panels::F32(_) | Panels::Strassen(_) => Precision::F32,
+            Panels::Whole(weights) if weights.width() == Width::Int8 => Precision::Int8,
+            Panels::Whole(_) => Precision::Int16,
         }
     }
 
@@ -222,6 +206,25 @@ impl Panels {
     }
 }
 
+/// In whole numbers, where those are asked for: in bytes, or in int16 where these are allowed or bytes are not enough.
+fn whole(
+    packing: &mut Packing,
+    outputs: usize,
+    k: usize,
+    pack: impl Fn(Width) -> (WholeWeights, f64),
+) -> Option<Panels> {
+    let mut width = packing.precision.whole(k)?;
+    if width == Width::Int8
+        && let Some(left) = packing.wide.checked_sub(outputs * k)
+    {
+        packing.wide = left;
+        width = Width::Int16;
+    }
+    let (weights, error) = pack(width);
+    let weights = if width == Width::Int8 && error > ENOUGH { pack(Width::Int16).0 } else { weights };
+    Some(Panels::Whole(weights))
+}
+
 /// In quarters, where that is cheaper and there are bytes to spare.
 fn split(
     by: By,
@@ -250,4 +253,29 @@ pub fn pays_to_turn(outputs: usize, k: usize, pixels: usize) -> bool {
     };
     // Turned there and back.
     best(By::Columns) + (5 * pixels * (outputs + k)) as u64 <= best(By::Rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::{many, numbers};
+
+    #[test]
+    fn bytes_are_taken_where_they_are_enough() {
+        let even = many(40 * 300, &mut numbers(3));
+        let mut uneven = even.clone();
+        uneven.iter_mut().step_by(300).for_each(|w| *w = 10.0);
+        let mut packing = Packing { precision: Precision::Int8, spare: 0, wide: 20_000 };
+        let mut pack = |w: &[f32]| {
+            let rows = Panels::rows_of(&mut packing, 9, [40, 300], w, [300, 1]);
+            let columns = Panels::columns_of(&mut Packing { wide: 0, ..packing }, 9, [300, 40], w, [1, 300]);
+            (rows.precision(), columns.precision())
+        };
+        assert_eq!(pack(&even), (Precision::Int16, Precision::Int8), "the first may be wide");
+        assert_eq!(pack(&even), (Precision::Int8, Precision::Int8), "until they do not fit");
+        assert_eq!(pack(&uneven), (Precision::Int16, Precision::Int16), "one stands out");
+        assert_eq!(packing.wide, 8_000);
+        let packed = Panels::rows_of(&mut Packing::plain(), 9, [40, 300], &uneven, [300, 1]);
+        assert_eq!(packed.precision(), Precision::F32);
+    }
 }

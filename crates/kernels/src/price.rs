@@ -85,7 +85,7 @@ mod tests {
     use crate::{Conv, Packing, Panels, Precision, Window};
 
     fn columns(precision: Precision, spare: usize, m: usize, k: usize, n: usize) -> u64 {
-        let mut packing = Packing { precision, spare };
+        let mut packing = Packing { precision, spare, wide: 0 };
         let panels = Panels::columns_of(&mut packing, m, [k, n], &vec![0.5; k * n], [n, 1]);
         panels.instructions(m, Follows::default())
     }
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn what_follows_is_charged_for() {
-        let panels = Panels::columns(Precision::F32, 32, 32, &[], |_, _| 0.5);
+        let panels = Panels::columns_of(&mut Packing::plain(), 1, [32, 32], &[0.5; 1024], [32, 1]);
         let bare = panels.instructions(8, Follows::default());
         let bounded = panels.instructions(8, Follows { bounds: true, residual: false });
         let both = panels.instructions(8, Follows { bounds: true, residual: true });

@@ -7,7 +7,7 @@
 
 use crate::price::{BULK, Follows, ROOM, ZERO, instructions_of_laying};
 use crate::tile::{Call, Family, Tile, family, largest, place};
-use crate::turn::lay;
+use crate::turn::{lay, lay_to};
 
 /// What follows the sums, in this order.
 #[derive(Clone, Copy, Default)]
@@ -169,14 +169,7 @@ impl Weights {
         for (first, count) in cuts(vectors) {
             let (first, lanes) = (4 * first, 4 * count);
             let from = &w[(first * along_n).min(w.len())..];
-            if first + lanes <= n {
-                lay(from, [k, lanes], [along_k, along_n], &mut packed);
-            } else {
-                for step in 0..k {
-                    lay(&from[step * along_k..], [1, n - first], [0, along_n], &mut packed);
-                    packed.resize(packed.len() + first + lanes - n, 0.0);
-                }
-            }
+            lay_to([k, lanes], from, lanes.min(n - first), [along_k, along_n], &mut packed);
         }
         Weights { by: By::Columns, outputs: n, k, packed, bias: filled(&[], 4 * vectors) }
     }

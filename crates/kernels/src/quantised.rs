@@ -16,95 +16,18 @@
 use crate::lanes::F32x4;
 use crate::product::{After, By, Matrix, cuts, filled};
 use crate::tile::{Call, Family, family, place};
+use crate::turn::{lay, lay_to};
+use pack::Packer;
+
+pub use pack::Width;
+
+mod pack;
 
 /// Columns that are quantised at a time: four tiles wide.
 const COLUMNS: usize = 128;
 
 /// 1.5 · 2^23: added to a float of fewer than 22 bits, it leaves the nearest whole number in the lower bits.
 const NEAREST: f32 = 12_582_912.0;
-
-/// What weights are kept as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// A byte each.
-    Int8,
-    /// Two bytes each, of as many bits as the sums leave.
-    Int16,
-}
-
-impl Width {
-    /// The largest activation for sums of `k`.
-    ///
-    /// For int16 it balances what is lost. Weights have units of `mean · A · k / 2^31`, where `A` is what this answers and the mean is
-    /// of the output's magnitudes; activations have units of `largest / A`, and their largest is taken to be sixteen
-    /// times their mean. Those are equal parts of the means at `A² = 16 · 2^31 / k`.
-    fn most(self, k: usize) -> f32 {
-        match self {
-            Width::Int8 => (i32::MAX as usize / (127 * k.next_multiple_of(2).max(2))).min(32_767) as f32,
-            Width::Int16 => {
-                (16.0 * f64::from(i32::MAX) / k.max(1) as f64).sqrt().min(32_767.0).floor() as f32
-            }
-        }
-    }
-
-    /// The largest weight.
-    fn largest(self) -> f32 {
-        match self {
-            Width::Int8 => 127.0,
-            Width::Int16 => 32_767.0,
-        }
-    }
-
-    /// The unit of an output's `k` weights.
-    ///
-    /// For int16 no sum overflows: the magnitudes of whole weights add up to what `most` activations of one sign leave of 31
-    /// bits, less `k`, when they are not rounded; rounding adds `k / 2` at most, and that of the unit and the
-    /// divisions, 2^-23 of the sum, less than the other half (of one weight, which has none, the largest is far from it).
-    fn unit(self, k: usize, numbers: impl Iterator<Item = f32>) -> f32 {
-        let larger = |most: f32, x: f32| if x.abs() > most { x.abs() } else { most };
-        match self {
-            Width::Int8 => numbers.fold(0.0f32, larger) / self.largest(),
-            Width::Int16 => {
-                let (mut most, mut sum) = (0.0f32, 0.0f64);
-                for x in numbers {
-                    most = larger(most, x);
-                    sum += f64::from(x.abs());
-                }
-                let room = (f64::from(i32::MAX) / f64::from(self.most(k))).floor() - k as f64;
-                let (unit, least) = ((sum / room) as f32, most / self.largest());
-                // Where a weight is no number, neither is the unit, and so are the outputs.
-                let unit = if unit < least { least } else { unit };
-                // A unit of fewer bits is not what was reckoned with: all its weights count as 0.
-                if unit < f32::MIN_POSITIVE { 0.0 } else { unit }
-            }
-        }
-    }
-
-    /// Two numbers along `k` in units of `unit`; 0 beyond the end.
-    fn pair(self, first: usize, k: usize, unit: f32, at: impl Fn(usize) -> f32) -> [i16; 2] {
-        let largest = self.largest();
-        [first, first + 1].map(|step| {
-            let units = if step < k && unit > 0.0 { at(step) / unit } else { 0.0 };
-            units.round_ties_even().clamp(-largest, largest) as i16
-        })
-    }
-
-    /// Bytes of a number.
-    fn bytes(self) -> usize {
-        match self {
-            Width::Int8 => 1,
-            Width::Int16 => 2,
-        }
-    }
-
-    /// A pair behind those that are packed.
-    fn push(self, pair: [i16; 2], packed: &mut Vec<u8>) {
-        match self {
-            Width::Int8 => packed.extend(pair.map(|x| x as u8)),
-            Width::Int16 => packed.extend_from_slice(pair.map(i16::to_ne_bytes).as_flattened()),
-        }
-    }
-}
 
 /// A packed operand in whole numbers with its scales and bias.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,76 +82,63 @@ fn nearest(x: f32, inverse: f32) -> i16 {
 }
 
 impl WholeWeights {
-    /// Packs `w[m][k]`, given by `at(m, k)`, for [`WholeWeights::times`]. `bias` has one number a row, or none.
+    /// Packs `w[m][k]`, whose numbers lie `along_m` and `along_k` apart, for [`WholeWeights::times`], without a bias. Answers with it
+    /// what rounding takes away, of the weights: the roots of both mean squares.
+    ///
+    /// Costs about 9 instructions a number where rows or steps lie side by side.
     ///
     /// # Panics
-    /// Where `k` is over [`LONGEST`].
-    pub fn rows(
+    /// Where `k` is over [`LONGEST`], or the slice is shorter.
+    pub fn rows_of(
         width: Width,
-        m: usize,
-        k: usize,
-        bias: &[f32],
-        at: impl Fn(usize, usize) -> f32,
-    ) -> WholeWeights {
-        assert!(k <= LONGEST, "sums of {k}");
-        let scales: Vec<f32> = (0..m).map(|row| width.unit(k, (0..k).map(|step| at(row, step)))).collect();
-        let mut packed = Vec::with_capacity(width.bytes() * m * k.next_multiple_of(2));
+        [m, k]: [usize; 2],
+        w: &[f32],
+        [along_m, along_k]: [usize; 2],
+    ) -> (WholeWeights, f64) {
+        let mut packer = Packer::new(width, m, k);
         for (first, rows) in cuts(m) {
-            for step in 0..k.div_ceil(2) {
-                for (row, &scale) in scales.iter().enumerate().skip(first).take(rows) {
-                    width.push(width.pair(2 * step, k, scale, |step| at(row, step)), &mut packed);
-                }
-            }
+            let from = &w[(first * along_m).min(w.len())..];
+            packer.panel(rows, |laid| lay(from, [k, rows], [along_k, along_m], laid));
         }
-        WholeWeights {
-            by: By::Rows,
-            tiles: if width == Width::Int8 { Family::I8Splat } else { Family::I16Splat },
-            most: width.most(k),
-            bytes: width.bytes(),
-            outputs: m,
-            k,
-            packed,
-            scales,
-            bias: filled(bias, m),
-        }
+        WholeWeights::of(By::Rows, width, m, k, packer)
     }
 
-    /// Packs `w[k][n]`, given by `at(k, n)`, for [`WholeWeights::under`]. `bias` has one number a column, or none.
+    /// Packs `w[k][n]`, whose numbers lie `along_k` and `along_n` apart, for [`WholeWeights::under`], as
+    /// [`WholeWeights::rows_of`] does.
     ///
     /// # Panics
-    /// Where `k` is over [`LONGEST`].
-    pub fn columns(
+    /// As there.
+    pub fn columns_of(
         width: Width,
-        k: usize,
-        n: usize,
-        bias: &[f32],
-        at: impl Fn(usize, usize) -> f32,
-    ) -> WholeWeights {
-        assert!(k <= LONGEST, "sums of {k}");
+        [k, n]: [usize; 2],
+        w: &[f32],
+        [along_k, along_n]: [usize; 2],
+    ) -> (WholeWeights, f64) {
         let vectors = n.div_ceil(4);
-        let mut scales: Vec<f32> =
-            (0..n).map(|column| width.unit(k, (0..k).map(|step| at(step, column)))).collect();
-        scales.resize(4 * vectors, 0.0);
-        let mut packed = Vec::with_capacity(width.bytes() * 4 * vectors * k.next_multiple_of(2));
+        let mut packer = Packer::new(width, 4 * vectors, k);
         for (first, count) in cuts(vectors) {
-            for step in 0..k.div_ceil(2) {
-                for (column, &scale) in scales.iter().enumerate().skip(4 * first).take(4 * count) {
-                    let at = |step| if column < n { at(step, column) } else { 0.0 };
-                    width.push(width.pair(2 * step, k, scale, at), &mut packed);
-                }
-            }
+            let (first, columns) = (4 * first, 4 * count);
+            let from = &w[(first * along_n).min(w.len())..];
+            let there = columns.min(n - first);
+            packer.panel(columns, |laid| lay_to([k, columns], from, there, [along_k, along_n], laid));
         }
-        WholeWeights {
-            by: By::Columns,
-            tiles: if width == Width::Int8 { Family::I8Vector } else { Family::I16Vector },
-            most: width.most(k),
-            bytes: width.bytes(),
-            outputs: n,
-            k,
-            packed,
-            scales,
-            bias: filled(bias, 4 * vectors),
-        }
+        WholeWeights::of(By::Columns, width, n, k, packer)
+    }
+
+    /// What was packed, without a bias.
+    fn of(by: By, width: Width, outputs: usize, k: usize, packer: Packer) -> (WholeWeights, f64) {
+        assert!(k <= LONGEST, "sums of {k}");
+        let tiles = match (by, width) {
+            (By::Rows, Width::Int8) => Family::I8Splat,
+            (By::Rows, Width::Int16) => Family::I16Splat,
+            (By::Columns, Width::Int8) => Family::I8Vector,
+            (By::Columns, Width::Int16) => Family::I16Vector,
+        };
+        let error = packer.error();
+        let Packer { packed, scales, .. } = packer;
+        let bias = filled(&[], scales.len());
+        let (most, bytes) = (width.most(k), width.bytes());
+        (WholeWeights { by, tiles, most, bytes, outputs, k, packed, scales, bias }, error)
     }
 
     /// The same with another bias, one number an output.
@@ -244,6 +154,11 @@ impl WholeWeights {
     /// The bias, one number an output.
     pub fn bias(&self) -> &[f32] {
         &self.bias[..self.outputs]
+    }
+
+    /// What its weights are kept as.
+    pub fn width(&self) -> Width {
+        if self.bytes == 1 { Width::Int8 } else { Width::Int16 }
     }
 
     /// Rows or columns that are outputs.

@@ -113,6 +113,26 @@ pub(crate) fn lay(
     }
 }
 
+/// [`lay`] of the lanes that are there, each step filled with zeros to so many.
+///
+/// # Panics
+/// Where `from` is shorter.
+pub(crate) fn lay_to(
+    [steps, lanes]: [usize; 2],
+    from: &[f32],
+    there: usize,
+    [along_step, along_lane]: [usize; 2],
+    to: &mut Vec<f32>,
+) {
+    if there == lanes {
+        return lay(from, [steps, lanes], [along_step, along_lane], to);
+    }
+    for step in 0..steps {
+        lay(&from[step * along_step..], [1, there], [0, along_lane], to);
+        to.resize(to.len() + lanes - there, 0.0);
+    }
+}
+
 /// Writes a pattern again and again, the last time as much of it as there is room for: half an instruction a byte.
 pub fn repeat(pattern: [u8; 16], to: &mut [u8]) {
     // SAFETY: sixteen bytes are read as a vector, whatever they mean.

@@ -11,14 +11,17 @@ use crate::run::{self, Limits};
 use crate::wire::Arg;
 use crate::{state, variant};
 
-#[update(hidden = true, decode_with = "crate::wire::decode::<InferRequest>")]
-pub(super) async fn quantization_error(request: Arg<InferRequest>) -> Result<QuantizationReport, Error> {
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<(InferRequest, Option<String>)>")]
+pub(super) async fn quantization_error(
+    arguments: Arg<(InferRequest, Option<String>)>,
+) -> Result<QuantizationReport, Error> {
     let spender = Spender::check()?;
-    let InferRequest { model, inputs, outputs, parameters } = request?;
+    let (InferRequest { model, inputs, outputs, parameters }, quantize) = arguments?;
     let version = state::store(|s| s.resolve(&model))?;
     let limits = limits(&version, &parameters.unwrap_or_default())?;
     let limits = Limits { cache_entries: 0, hash: false, ..limits };
-    let quantised = Version { variant: variant::asked(version.variant), ..version.clone() };
+    let quantised =
+        Version { variant: variant::asked(quantize.as_deref(), version.variant)?, ..version.clone() };
     let plain = Version { variant: 0, ..version };
     spender.pay();
     let own = run::infer(&plain, inputs.clone(), limits).await;

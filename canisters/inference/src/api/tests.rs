@@ -106,7 +106,7 @@ fn signatures() -> Vec<Signature> {
         sync("infer_query", inference::infer_query),
         sync("estimate", estimate::estimate),
         later("profile", inference::profile),
-        later("quantization_error", accuracy::quantization_error),
+        later_all("quantization_error", accuracy::quantization_error),
         later("verify_receipt", inference::verify_receipt),
         bare("server_live", server::server_live),
         bare("server_ready", server::server_ready),

@@ -27,10 +27,11 @@ pub fn set<T: Transport>(
     Ok(())
 }
 
-/// Prints how far the answers to each case are from those of the file's own weights.
+/// Prints how far the answers to each case, of weights so quantised, are from those of the file's own.
 pub fn report<T: Transport>(
     client: &Client<T>,
     model: &str,
+    quantize: &str,
     cases: &[Case],
     progress: Progress,
 ) -> Result<(), Failure> {
@@ -39,8 +40,9 @@ pub fn report<T: Transport>(
     for case in cases {
         let request =
             InferRequest { model: model.to_owned(), inputs: case.inputs.clone(), ..Default::default() };
-        let report = progress
-            .briefly("asking with the file's own weights too", || client.quantization_error(&request))?;
+        let report = progress.briefly("asking with the file's own weights too", || {
+            client.quantization_error(&request, Some(quantize))
+        })?;
         for output in &report.outputs {
             rows.add_row(vec![
                 case.label.clone(),

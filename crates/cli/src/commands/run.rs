@@ -36,8 +36,10 @@ pub fn run(args: &RunArgs, progress: Progress) -> Result<(), Failure> {
     let answers =
         progress.briefly(&format!("asking {model}"), || ask(&target, &model, &cases, By::Update))?;
     presentation.show(&model, &answers)?;
-    if args.quantize.quantize.is_some() && !args.answer.json {
-        quantize::report(&client, &model, &cases, progress)?;
+    if let Some(value) = &args.quantize.quantize
+        && !args.answer.json
+    {
+        quantize::report(&client, &model, value, &cases, progress)?;
     }
     if args.upgrade {
         let Target::Local(local) = &target else { return Ok(()) };

@@ -28,9 +28,14 @@ impl<T: Transport> Client<T> {
         self.update("profile", (request,))
     }
 
-    /// Infers with the file's own weights and with quantised ones, and answers how far apart the outputs are.
-    pub fn quantization_error(&self, request: &InferRequest) -> Result<QuantizationReport, ClientError> {
-        self.update("quantization_error", (request,))
+    /// Infers with the file's own weights and with quantised ones, and answers how far apart the outputs are. `quantize` is a value of
+    /// the property of that name; without it, what is set, or `int8`.
+    pub fn quantization_error(
+        &self,
+        request: &InferRequest,
+        quantize: Option<&str>,
+    ) -> Result<QuantizationReport, ClientError> {
+        self.update("quantization_error", (request, quantize))
     }
 
     /// Holds a receipt to inputs and outputs, which without outputs are computed again.

@@ -12,6 +12,20 @@ use super::node::{Body, Lowered};
 use super::pool::window;
 use super::{constant, floats, shape};
 
+/// Whether a convolution stays f32 in any precision: of each channel by itself, by minimal filtering of stride 1, or tract's.
+pub(super) fn stays_f32(model: &TypedModel, node: &TypedNode, op: &Conv) -> TractResult<bool> {
+    let spec = &op.pool_spec;
+    let (Some(image), Some(output)) = (shape(model, node.inputs[0])?, shape(model, node.id.into())?) else {
+        return Ok(true);
+    };
+    if op.group > 1 || !matches!(spec.rank(), 1 | 2) {
+        return Ok(op.group == op.input_channels() || !matches!(spec.rank(), 1 | 2));
+    }
+    let (image, output) = (spec.data_format.shape(image)?, spec.data_format.shape(output)?);
+    let window = window(spec, image.hw_dims(), output.hw_dims());
+    Ok(Winograd::pays(&window, op.input_channels(), op.output_channels()))
+}
+
 /// A node for the convolution, and its inputs; none where there is no kernel for it.
 pub(super) fn lower(
     model: &TypedModel,

@@ -19,7 +19,7 @@ use super::innermost::{self, Innermost};
 use super::node::{Body, Lowered};
 use super::pool::{Picked, window};
 use super::product::Product;
-use super::{constant, floats, fuse, replace, shape};
+use super::{constant, floats, fuse, replace, shape, widen};
 
 /// Lowers what can be, where the graph moves no axes of what has an image's rank.
 pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResult<()> {
@@ -38,6 +38,7 @@ pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResul
     for &id in &order {
         scaled(model, id)?;
     }
+    widen(model, packing)?;
     let innermost = innermost::assign(model)?;
     for id in model.eval_order()? {
         convolution(model, id, packing, innermost.get(&id).copied().unwrap_or_default())?;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
-use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Strided, Winograd};
+use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Precision, Strided, Winograd};
 use tract_onnx::tract_core::internal::*;
 
 use super::floats;
@@ -130,10 +130,29 @@ impl Lowered {
         self
     }
 
+    /// What its weights are kept as.
+    fn precision(&self) -> Precision {
+        match &*self.body {
+            Body::Product(product) => product.precision(),
+            Body::Conv(conv) => conv.precision(),
+            Body::HwcConv(conv) => conv.weights().precision(),
+            _ => Precision::F32,
+        }
+    }
+
     fn name_of_body(&self) -> &'static str {
         match &*self.body {
-            Body::Product(_) => "Product",
-            Body::Conv(_) | Body::HwcConv(_) => "Convolution",
+            Body::Product(_) | Body::Conv(_) | Body::HwcConv(_) => {
+                let product = matches!(&*self.body, Body::Product(_));
+                match (self.precision(), product) {
+                    (Precision::F32, true) => "Product",
+                    (Precision::Int8, true) => "Product int8",
+                    (Precision::Int16, true) => "Product int16",
+                    (Precision::F32, false) => "Convolution",
+                    (Precision::Int8, false) => "Convolution int8",
+                    (Precision::Int16, false) => "Convolution int16",
+                }
+            }
             Body::Winograd(_) | Body::Strided(_) | Body::Lines(_) => "WinogradConvolution",
             Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
             Body::MaxPool(_) => "MaxPool",

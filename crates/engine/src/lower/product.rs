@@ -175,6 +175,16 @@ impl Product {
         !matches!(self.packed, Packed::Run)
     }
 
+    /// What the constant operand is kept as, or its first part.
+    pub(crate) fn precision(&self) -> Precision {
+        match &self.packed {
+            Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => {
+                packed.first().map_or(Precision::F32, Panels::precision)
+            }
+            Packed::Run => Precision::F32,
+        }
+    }
+
     /// Bytes that a run takes beside its operands.
     pub(crate) fn scratch(&self) -> usize {
         let Loops { p, q, k, .. } = &self.loops;

@@ -60,12 +60,12 @@ fn panels_come_back() {
     let w = numbers(64 * 96, 3);
     for precision in [Precision::F32, Precision::Int8, Precision::Int16] {
         for ([m, k], spare) in [([13, 9], 0), ([64, 96], 1 << 20), ([1, 1], 0), ([8, 0], 0)] {
-            let mut packing = Packing { precision, spare };
+            let mut packing = Packing { precision, spare, wide: 0 };
             comes_back(&Panels::rows_of(&mut packing, 200, [m, k], &w, [k, 1]).with_bias(&w[..m]));
             comes_back(&Panels::columns_of(&mut packing, 200, [k, m], &w, [1, k]));
         }
     }
-    let mut packing = Packing { precision: Precision::F32, spare: 1 << 30 };
+    let mut packing = Packing { precision: Precision::F32, spare: 1 << 30, wide: 0 };
     let w = numbers(512 * 512, 4);
     let quarters = Panels::rows_of(&mut packing, 512, [512, 512], &w, [512, 1]);
     assert!(matches!(quarters, Panels::Strassen(_)), "it is large enough for quarters");
@@ -78,7 +78,7 @@ fn convolutions_come_back() {
     let w = numbers(16 * 16 * 49, 5);
     let bias = &w[..16];
     for precision in [Precision::F32, Precision::Int8] {
-        let mut packing = Packing { precision, spare: 0 };
+        let mut packing = Packing { precision, spare: 0, wide: 0 };
         comes_back(&Conv::new(&mut packing, window([3, 3], 1), 4, 16, 2, &w, bias));
         comes_back(&HwcConv::new(&mut packing, window([3, 3], 1), 8, 16, bias, &w));
     }

@@ -9,18 +9,19 @@ use crate::random::{many, numbers};
 /// Weights as they are packed: whole units, and the unit.
 fn units(width: Width, numbers: &[f32]) -> (Vec<i32>, f32) {
     let largest = numbers.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-    let scale = match width {
+    let unit = match width {
         Width::Int8 => largest / 127.0,
         Width::Int16 => {
-            let sum: f64 = numbers.iter().map(|x| f64::from(x.abs())).sum();
+            let sums = numbers.chunks(256).map(|block| block.iter().fold(0.0f32, |sum, x| sum + x.abs()));
             let room = (i32::MAX / width.most(numbers.len()) as i32) as usize - numbers.len();
-            ((sum / room as f64) as f32).max(largest / 32_767.0)
+            ((sums.map(f64::from).sum::<f64>() / room as f64) as f32).max(largest / 32_767.0)
         }
     };
-    (
-        numbers.iter().map(|x| if scale > 0.0 { (x / scale).round_ties_even() as i32 } else { 0 }).collect(),
-        scale,
-    )
+    let inverse = 1.0 / unit;
+    if !inverse.is_finite() {
+        return (vec![0; numbers.len()], 0.0);
+    }
+    (numbers.iter().map(|x| (x * inverse).round_ties_even() as i32).collect(), unit)
 }
 
 /// Activations as they are quantised.
@@ -33,6 +34,11 @@ fn activations(width: Width, numbers: &[f32], largest: f32) -> (Vec<i32>, f32) {
     (numbers.iter().map(|x| (x * inverse).round_ties_even() as i32).collect(), unit)
 }
 
+/// Rows as columns.
+fn turn_over(w: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    (0..rows * columns).map(|at| w[at % rows * columns + at / rows]).collect()
+}
+
 fn dot(a: &[i32], b: &[i32]) -> i32 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
@@ -43,6 +49,7 @@ proptest! {
     #[test]
     fn both_sides_equal_plain_loops(
         m in 1usize..20, k in 1usize..40, n in 1usize..200, gap in 0usize..3, seed: u64, bounded: bool, added: bool, wide: bool,
+        turned: bool,
     ) {
         let width = if wide { Width::Int16 } else { Width::Int8 };
         let mut next = numbers(seed);
@@ -61,8 +68,12 @@ proptest! {
         let (w, x) = (many(m * k, &mut next), many(k * stride, &mut next));
         let bias = many(m, &mut next);
         let mut out = vec![9.0; m * stride];
-        WholeWeights::rows(width, m, k, &bias, |row, step| w[row * k + step])
-            .times(&x, Matrix { rows: k, columns: n, stride }, &mut out, to, after);
+        let (packed, _) = if turned {
+            WholeWeights::rows_of(width, [m, k], &turn_over(&w, m, k), [1, m])
+        } else {
+            WholeWeights::rows_of(width, [m, k], &w, [k, 1])
+        };
+        packed.with_bias(&bias).times(&x, Matrix { rows: k, columns: n, stride }, &mut out, to, after);
         let seen = (0..k).flat_map(|row| &x[row * stride..row * stride + n]);
         let largest = seen.fold(0.0f32, |most, x| most.max(x.abs()));
         for row in 0..m {
@@ -80,8 +91,12 @@ proptest! {
         let (w, x) = (many(k * n, &mut next), many(m * (k + gap), &mut next));
         let bias = many(n, &mut next);
         let mut out = vec![9.0; m * stride];
-        WholeWeights::columns(width, k, n, &bias, |step, column| w[step * n + column])
-            .under(&x, Matrix { rows: m, columns: k, stride: k + gap }, &mut out, to, after);
+        let (packed, _) = if turned {
+            WholeWeights::columns_of(width, [k, n], &turn_over(&w, k, n), [1, k])
+        } else {
+            WholeWeights::columns_of(width, [k, n], &w, [n, 1])
+        };
+        packed.with_bias(&bias).under(&x, Matrix { rows: m, columns: k, stride: k + gap }, &mut out, to, after);
         for row in 0..m {
             let tokens = &x[row * (k + gap)..row * (k + gap) + k];
             let largest = tokens.iter().fold(0.0f32, |most, x| most.max(x.abs()));
@@ -103,9 +118,19 @@ proptest! {
         let size = 2.0f32.powi(shift);
         let w: Vec<f32> = (0..k).map(|_| next().powi(power) * size).collect();
         let width = Width::Int16;
-        let unit = width.unit(k, w.iter().copied());
-        let whole = (0..k.div_ceil(2)).flat_map(|step| width.pair(2 * step, k, unit, |step| w[step]));
-        let sum: i64 = whole.map(|x| i64::from(x).abs()).sum();
+        // Four outputs, by vectors, and one by itself are the same.
+        let one = WholeWeights::columns_of(width, [k, 1], &w, [1, k]).0;
+        let four = WholeWeights::columns_of(width, [k, 4], &w, [1, 0]).0;
+        let row = WholeWeights::rows_of(width, [1, k], &w, [k, 1]).0;
+        let unit = row.scales[0];
+        let whole: Vec<i16> = row.packed.chunks_exact(2).map(|x| i16::from_ne_bytes([x[0], x[1]])).collect();
+        for (lane, packed) in [(0, &one), (0, &four), (3, &four)] {
+            let numbers: Vec<i16> = packed.packed.chunks_exact(2).map(|x| i16::from_ne_bytes([x[0], x[1]])).collect();
+            let lane: Vec<i16> = numbers.chunks_exact(8).flat_map(|step| [step[2 * lane], step[2 * lane + 1]]).collect();
+            prop_assert_eq!(&lane, &whole);
+            prop_assert_eq!(packed.scales[0].to_bits(), unit.to_bits());
+        }
+        let sum: i64 = whole.iter().map(|x| i64::from(*x).abs()).sum();
         prop_assert!(sum * width.most(k) as i64 <= i64::from(i32::MAX), "{sum}");
         // And what there is room for is used.
         let largest = w.iter().fold(0.0f32, |most, x| most.max(x.abs()));
@@ -122,10 +147,12 @@ proptest! {
         let [exact, eight, sixteen] = [None, Some(Width::Int8), Some(Width::Int16)].map(|width| {
             let mut out = vec![0.0; 4 * 32];
             let (from, to) = (Matrix::dense(4, k), Matrix::dense(4, 32));
-            let at = |step: usize, column: usize| w[step * 32 + column];
             match width {
-                Some(width) => WholeWeights::columns(width, k, 32, &[], at).under(&x, from, &mut out, to, After::default()),
-                None => Weights::columns(k, 32, &[], at).under(&x, from, &mut out, to, After::default()),
+                Some(width) => {
+                    let packed = WholeWeights::columns_of(width, [k, 32], &w, [32, 1]).0;
+                    packed.under(&x, from, &mut out, to, After::default());
+                }
+                None => Weights::columns_of([k, 32], &w, [32, 1]).under(&x, from, &mut out, to, After::default()),
             }
             out
         });
@@ -138,7 +165,7 @@ proptest! {
 fn the_largest_sums_fit() {
     for width in [Width::Int8, Width::Int16] {
         for k in [1, 2, 3, 384, 517, 4_608, 11_008, LONGEST] {
-            let weights = WholeWeights::columns(width, k, 4, &[], |_, _| 1.0);
+            let weights = WholeWeights::columns_of(width, [k, 4], &[1.0], [0, 0]).0;
             let mut out = [0.0; 4];
             let to = Matrix::dense(1, 4);
             weights.under(&vec![-3.0; k], Matrix::dense(1, k), &mut out, to, After::default());
@@ -153,7 +180,7 @@ fn the_largest_sums_fit() {
 #[test]
 fn what_is_no_number_is_told_and_zeros_are_zeros() {
     for width in [Width::Int8, Width::Int16] {
-        let weights = WholeWeights::columns(width, 8, 4, &[1.0; 4], |_, _| 0.5);
+        let weights = WholeWeights::columns_of(width, [8, 4], &[0.5], [0, 0]).0.with_bias(&[1.0; 4]);
         let mut out = [0.0; 12];
         let mut x = [0.0; 24];
         x[3] = f32::NAN;
@@ -165,23 +192,38 @@ fn what_is_no_number_is_told_and_zeros_are_zeros() {
         let mut out = [0.0; 4];
         weights.under(&[1e-44; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
         assert_eq!(out, [1.0; 4]);
-        let weights = WholeWeights::columns(width, 8, 4, &[1.0; 4], |_, _| 0.0);
+        let weights = WholeWeights::columns_of(width, [8, 4], &[0.0], [0, 0]).0.with_bias(&[1.0; 4]);
         weights.under(&[2.0; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
         assert_eq!(out, [1.0; 4]);
     }
     // A weight that is no number is that of its output alone.
-    let weights =
-        WholeWeights::columns(
-            Width::Int16,
-            8,
-            4,
-            &[],
-            |step, column| if step + column == 1 { f32::NAN } else { 0.5 },
+    for (width, none) in [(Width::Int8, f32::NAN), (Width::Int16, f32::NAN), (Width::Int16, f32::INFINITY)] {
+        let mut w = [0.5; 32];
+        (w[1], w[4]) = (none, none);
+        let weights = WholeWeights::columns_of(width, [8, 4], &w, [4, 1]).0;
+        let mut out = [0.0; 4];
+        weights.under(&[1.0; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
+        assert!(
+            out[..2].iter().all(|x| x.is_nan()) && out[2..].iter().all(|x| (x - 4.0).abs() < 1e-3),
+            "{out:?}"
         );
-    let mut out = [0.0; 4];
-    weights.under(&[1.0; 8], Matrix::dense(1, 8), &mut out, Matrix::dense(1, 4), After::default());
-    assert!(
-        out[..2].iter().all(|x| x.is_nan()) && out[2..].iter().all(|x| (x - 4.0).abs() < 1e-3),
-        "{out:?}"
-    );
+    }
+}
+
+#[test]
+fn what_rounding_takes_away_is_told() {
+    let mut next = numbers(11);
+    // Even weights lose a 256th in bytes; one that is twenty times as large makes it more.
+    for (outlier, expected) in [(1.0, 0.0039), (20.0, 0.0353)] {
+        let mut w = many(64 * 300, &mut next);
+        w[5] = outlier;
+        for packed in [
+            WholeWeights::rows_of(Width::Int8, [1, 300], &w, [300, 1]),
+            WholeWeights::columns_of(Width::Int8, [300, 1], &w, [1, 300]),
+        ] {
+            assert!((packed.1 / expected - 1.0).abs() < 0.15, "{} {expected}", packed.1);
+        }
+        let (_, sixteen) = WholeWeights::rows_of(Width::Int16, [64, 300], &w, [300, 1]);
+        assert!(sixteen < 0.001, "{sixteen}");
+    }
 }
