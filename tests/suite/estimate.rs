@@ -72,7 +72,9 @@ fn shapes_that_never_ran_are_estimated_by_a_query() {
         service.upload("digits", &digits()).expect("it is accepted");
         let smallest = caller.estimate(&of("digits", &[])).expect("it is estimated");
         assert_eq!(smallest.shapes, [[1, 1, 8, 8]]);
-        near(smallest.run_instructions, smallest.measured_instructions.expect("the trial has run"), 15);
+        // The trial is the first run of anything in the canister, with what is set up once.
+        let trial = smallest.measured_instructions.expect("the trial has run");
+        assert!(smallest.run_instructions < trial && trial < 2 * smallest.run_instructions, "{smallest:?}");
         let new = of("digits", &[("image", &[7, 1, 8, 8])]);
         let estimate = caller.estimate(&new).expect("a query plans them");
         assert!(estimate.plan_instructions > 0 && estimate.measured_instructions.is_none(), "{estimate:?}");
