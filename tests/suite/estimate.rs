@@ -96,6 +96,22 @@ fn shapes_that_never_ran_are_estimated_by_a_query() {
 }
 
 #[test]
+fn new_shapes_are_held_to_what_a_run_may_take() {
+    on_every_runtime("max_instructions by estimate", |replica| {
+        let service = Service::deploy(replica, None);
+        service.upload("digits", &digits()).expect("it is accepted");
+        let caller = service.controller();
+        let graph = caller.load_by_name("digits").expect("it loads");
+        caller.set_property(graph, "max_instructions", Some("5000000")).expect("it is set");
+        caller.infer(&request("digits", image(2))).expect("two of them take less");
+        let refusal = caller.infer(&request("digits", image(30)));
+        refused(refusal, ErrorCode::TooLarge, &["about", "max_instructions is 5000000"]);
+        caller.set_property(graph, "max_instructions", None).expect("it is unset");
+        caller.infer(&request("digits", image(30))).expect("thirty of them take what they take");
+    });
+}
+
+#[test]
 fn what_depends_on_values_is_a_lower_bound() {
     on_every_runtime("estimates of value-dependent shapes", |replica| {
         let service = Service::deploy(replica, None);
