@@ -2,7 +2,7 @@
 //! and its price against the counter, to the last instruction.
 
 use ic_nn_codegen::module::module;
-use ic_nn_codegen::{Kind, Packed, Price, Tile, tiles};
+use ic_nn_codegen::{Kind, Packed, Price, Tile, Written, tiles};
 use ic_nn_host::wasm::{COUNTER_EXPORT, TABLE_EXPORT, prepare};
 use wasmtime::{Engine, Linker, Memory, Module, Ref, Store, Val};
 
@@ -111,7 +111,8 @@ fn priced(price: Price, unroll: u64, steps: u64, clamp: bool, residual: bool) ->
 #[test]
 fn tiles_compute_what_they_say_at_the_price_they_say() {
     let tiles = tiles();
-    let prepared = prepare(&module(&tiles, 8)).expect("the Internet Computer takes the module");
+    let prepared = prepare(&module(&tiles.iter().map(|tile| Written::from(*tile)).collect::<Vec<_>>(), 8))
+        .expect("the Internet Computer takes the module");
     let engine = Engine::default();
     let compiled = Module::new(&engine, &prepared.binary).expect("a valid module");
     let mut linker = Linker::new(&engine);

@@ -12,6 +12,7 @@ pub mod image;
 pub mod lanes;
 mod lines;
 mod panels;
+mod patch;
 mod pool;
 mod price;
 pub mod product;
