@@ -27,10 +27,10 @@ fn main() {
             };
             format!("twin::{name}::<{}, {}>", tile.rows, tile.vectors)
         };
-        let Price { fixed, block, step, clamp, residual } = tile.emit().1;
-        let unroll = tile.unroll();
+        let Price { fixed, block, half, step, clamp, residual } = tile.emit().1;
+        let (unroll, short) = (tile.unroll(), tile.half());
         let price = format!(
-            "Price {{ unroll: {unroll}, fixed: {fixed}, block: {block}, step: {step}, clamp: {clamp}, residual: {residual} }}"
+            "Price {{ unroll: {unroll}, short: {short}, fixed: {fixed}, block: {block}, half: {half}, step: {step}, clamp: {clamp}, residual: {residual} }}"
         );
         writeln!(table, "    Tile {{ function: {function}, price: {price} }},").expect("a string takes it");
     }

@@ -36,6 +36,6 @@ pub use pool::{MaxPool, pick};
 pub use price::{Follows, instructions_of_finishing, instructions_of_picking, instructions_of_turning};
 pub use strassen::Strassen;
 pub use strided::Strided;
-pub use turn::{finish, repeat, turn};
+pub use turn::{finish, in_columns, repeat, turn};
 pub use window::Window;
 pub use winograd::Winograd;

@@ -6,9 +6,9 @@ use crate::patch::{CHANNELS, Call, MOST_SEEN, Patch, largest};
 use crate::price::{ROOM, ZERO};
 
 /// A call beside what the patch is charged.
-const CALL: u64 = 150;
+const CALL: u64 = 250;
 /// The address of a pixel that windows see.
-const ADDRESS: u64 = 12;
+const ADDRESS: u64 = 15;
 
 impl HwcDepthwise {
     /// Whether there are patches for it, with something added or not.

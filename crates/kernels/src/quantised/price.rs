@@ -6,14 +6,13 @@ use crate::product::{By, counted, cuts};
 use crate::tile::family;
 
 /// Beside what a tile is charged: what its call is made up of.
-const CALL: u64 = 60;
+const CALL: u64 = 150;
 /// The magnitude of a number, sixteen at a time.
-const MAGNITUDE: u64 = 2;
+const MAGNITUDE: u64 = 3;
 /// A number in whole units, sixteen at a time where they lie in a row, four where two rows are taken in turn.
-const UNITS: u64 = 3;
-const UNITS_IN_TURN: u64 = 4;
+const UNITS: u64 = 4;
 /// A row whose magnitude is taken and that is turned to whole units, beside its numbers.
-const ROW: u64 = 130;
+const ROW: u64 = 140;
 
 impl WholeWeights {
     /// What [`WholeWeights::times`] or [`WholeWeights::under`] takes over `others` rows or columns of the other operand.
@@ -37,7 +36,7 @@ impl WholeWeights {
                 2 * ROOM
                     + called
                     + copies
-                    + numbers * (MAGNITUDE + UNITS_IN_TURN)
+                    + numbers * (MAGNITUDE + UNITS)
                     + rows * ROW / 2
                     + ZERO * (steps * width) as u64
             }
