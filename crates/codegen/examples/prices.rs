@@ -11,7 +11,10 @@ fn main() {
         let unroll = u64::from(tile.unroll());
         let at = |k: u64| {
             let steps = k / u64::from(per_step);
-            (price.fixed + steps / unroll * price.block + steps % unroll * price.step) as f64
+            let rest = steps % unroll;
+            let halves = rest.checked_div(u64::from(tile.half())).unwrap_or(0);
+            let single = rest - halves * u64::from(tile.half());
+            (price.fixed + steps / unroll * price.block + halves * price.half + single * price.step) as f64
                 / (steps as f64 * lanes)
         };
         let limit = price.block as f64 / (unroll as f64 * lanes);
