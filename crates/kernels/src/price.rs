@@ -86,7 +86,8 @@ mod tests {
 
     fn columns(precision: Precision, spare: usize, m: usize, k: usize, n: usize) -> u64 {
         let mut packing = Packing { precision, spare, wide: 0 };
-        let panels = Panels::columns_of(&mut packing, m, [k, n], &vec![0.5; k * n], [n, 1]);
+        let weights: Vec<f32> = (0..k * n).map(|ix| (ix % 2) as f32).collect();
+        let panels = Panels::columns_of(&mut packing, m, [k, n], &weights, [n, 1]);
         panels.instructions(m, Follows::default())
     }
 

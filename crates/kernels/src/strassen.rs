@@ -49,7 +49,8 @@ impl Strassen {
         m.saturating_mul(k).saturating_mul(3)
     }
 
-    /// Packs `w[m][k]`, whose numbers lie `along_m` and `along_k` apart, one of them 1. None where neither is.
+    /// Packs `w[m][k]`, whose numbers lie `along_m` and `along_k` apart, one of them 1. None where neither is, or where all are one
+    /// number.
     ///
     /// Costs about 6 instructions a number.
     ///
@@ -63,6 +64,10 @@ impl Strassen {
     ) -> Option<Strassen> {
         assert!(m.is_multiple_of(2) && k.is_multiple_of(2) && m * k > 0, "quarters of {m} x {k}");
         assert!(w.len() > (m - 1) * along_m + (k - 1) * along_k, "a slice is shorter than its matrix");
+        // Of weights that are all one number every output is the same sum, and has to stay so: quarters round it differently.
+        if w.iter().all(|weight| *weight == w[0]) {
+            return None;
+        }
         // A quarter as rows of neighbours.
         let (quarter, stride) = match (along_m, along_k) {
             (_, 1) => ([m / 2, k / 2], along_m),
