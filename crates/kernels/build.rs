@@ -27,10 +27,11 @@ fn main() {
             };
             format!("twin::{name}::<{}, {}>", tile.rows, tile.vectors)
         };
-        let Price { fixed, block, step, clamp, residual } = tile.emit().1;
+        let Price { fixed, block, step, scale, clamp, residual } = tile.emit().1;
         let unroll = tile.unroll();
         let price = format!(
-            "Price {{ unroll: {unroll}, fixed: {fixed}, block: {block}, step: {step}, clamp: {clamp}, residual: {residual} }}"
+            "Price {{ unroll: {unroll}, fixed: {fixed}, block: {block}, step: {step}, scale: {scale}, clamp: {clamp}, \
+             residual: {residual} }}"
         );
         writeln!(table, "    Tile {{ function: {function}, price: {price} }},").expect("a string takes it");
     }

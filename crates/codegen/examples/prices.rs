@@ -11,7 +11,7 @@ fn main() {
         let unroll = u64::from(tile.unroll());
         let at = |k: u64| {
             let steps = k / u64::from(per_step);
-            (price.fixed + steps / unroll * price.block + steps % unroll * price.step) as f64
+            (price.fixed + price.scale + steps / unroll * price.block + steps % unroll * price.step) as f64
                 / (steps as f64 * lanes)
         };
         let limit = price.block as f64 / (unroll as f64 * lanes);
