@@ -56,7 +56,7 @@ pub(crate) fn fuse(model: &mut TypedModel) -> TractResult<()> {
             continue;
         };
         let Some(cast) = next(model, id) else { continue };
-        if !model.node(cast).op_as::<Cast>().is_some_and(|cast| cast.to == f32::datum_type()) {
+        if model.node(cast).op_as::<Cast>().is_none_or(|cast| cast.to != f32::datum_type()) {
             continue;
         }
         let Some(mul) = next(model, cast) else { continue };

@@ -228,11 +228,14 @@ impl Exact {
         let n = self.sums.outputs();
         ensure!(zeros.len() == 1 || zeros.len() == n, "{} zero points for {n} outputs", zeros.len());
         let mut numbers = vec![0i16; bytes.len()];
-        Bytes::new(bytes, signed, 0).widen(&mut numbers);
-        // `of` says of which output a number is.
+        // One zero point goes by vectors.
+        let one = if let [one] = zeros[..] { Some(one) } else { None };
+        Bytes::new(bytes, signed, one.unwrap_or(0)).widen(&mut numbers);
         let less = |numbers: &mut [i16], along: usize| {
-            for (at, number) in numbers.iter_mut().enumerate() {
-                *number -= zeros[if zeros.len() == 1 { 0 } else { at / along % n }];
+            if one.is_none() {
+                for (row, numbers) in numbers.chunks_mut(along).enumerate() {
+                    numbers.iter_mut().for_each(|number| *number -= zeros[row % n]);
+                }
             }
         };
         match &self.sums {
@@ -337,7 +340,6 @@ impl EvalOp for Exact {
                     let more = added.then(|| along(&more, row, side_by_side));
                     real(sums, along(&factor, row, side_by_side), more, out);
                 }
-                drop(plain);
                 out
             }
             Ending::Bytes { signed, added } => {
@@ -345,17 +347,13 @@ impl EvalOp for Exact {
                 let to = [i16::from(signed), zero(rest(1)?)?];
                 let mut more = if added { each::<i32>(rest(2)?, outputs)? } else { vec![0] };
                 alike(&mut factor, &mut more);
-                let mut out = vec![0u8; n];
-                for (row, (sums, out)) in sums.chunks_exact(line).zip(out.chunks_exact_mut(line)).enumerate()
-                {
+                let mut out = Tensor::zero_dt(self.dt(), &self.output)?;
+                let lines = out.as_bytes_mut().chunks_exact_mut(line);
+                for (row, (sums, out)) in sums.chunks_exact(line).zip(lines).enumerate() {
                     let factor = along(&factor, row, side_by_side);
                     requantise(sums, along(&more, row, side_by_side), factor, to, out);
                 }
-                if signed {
-                    tensor(&self.output, out.into_iter().map(|x| x as i8).collect())?
-                } else {
-                    tensor(&self.output, out)?
-                }
+                out
             }
         };
         Ok(tvec!(made.into_tvalue()))

@@ -4,13 +4,15 @@ use super::{Ending, Exact, Packed, Sums};
 
 /// A number of a sum that becomes real, and one that becomes a byte, with the zeros that are written before it.
 const REAL: u64 = 9;
-const BYTE: u64 = 8;
+const BYTE: u64 = 12;
 /// A row or an output that is gone through.
 const LINE: u64 = 90;
+/// A run by itself: operands looked at, factors brought to one length.
+const RUN: u64 = 8_000;
 /// A product or an image by itself.
 const STEP: u64 = 250;
 /// A number of weights that is packed in a run.
-const PACKED: u64 = 45;
+const PACKED: u64 = 60;
 /// A multiply-accumulate of those, where no kernel is there yet to say what it takes.
 const MAC: u64 = 1;
 
@@ -39,6 +41,6 @@ impl Exact {
             Ending::Real { .. } => numbers as u64 * REAL + lines * LINE,
             Ending::Bytes { .. } => numbers as u64 * BYTE + lines * LINE,
         };
-        sums + ending
+        RUN + sums + ending
     }
 }

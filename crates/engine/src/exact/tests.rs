@@ -276,3 +276,103 @@ fn convolutions_are_exact_by_groups_strides_and_channels() {
         }
     }
 }
+
+#[test]
+fn convolutions_between_pairs_are_exact() {
+    let (c, outputs, side) = (3, 4, 6);
+    let x: Vec<f64> = numbers(c * side * side, -40, 40, 16).iter().map(|x| x / 8.0).collect();
+    let w = numbers(outputs * c * 9, -127, 127, 17);
+    let scales: Vec<f64> = numbers(outputs, 1, 30, 18).iter().map(|s| s / 1024.0).collect();
+    let whole = numbers(outputs, -900, 900, 19);
+    for fits in [true, false] {
+        // A bias of another scale than the product's leaves the output real before it is quantised.
+        let over = if fits { 0.125 } else { 0.25 };
+        let bias_scales: Vec<f64> = scales.iter().map(|s| s * over).collect();
+        let net = Net::default()
+            .input("x", F32, &[1, c, side, side], &x)
+            .constant("xs", F32, &[], &[0.125])
+            .constant("xz", U8, &[], &[100.0])
+            .constant("w", I8, &[outputs, c, 3, 3], &w)
+            .constant("ws", F32, &[outputs], &scales)
+            .constant("wz", I8, &[outputs], &vec![0.0; outputs])
+            .constant("b", I32, &[outputs], &whole)
+            .constant("bs", F32, &[outputs], &bias_scales)
+            .constant("bz", I32, &[outputs], &vec![0.0; outputs])
+            .constant("ys", F32, &[], &[0.5])
+            .constant("yz", U8, &[], &[3.0])
+            .node("QuantizeLinear", &["x", "xs", "xz"], &["q"])
+            .node("DequantizeLinear", &["q", "xs", "xz"], &["xd"])
+            .node("DequantizeLinear", &["w", "ws", "wz"], &["wd"])
+            .with(int("axis", 0))
+            .node("DequantizeLinear", &["b", "bs", "bz"], &["bd"])
+            .with(int("axis", 0))
+            .node("Conv", &["xd", "wd", "bd"], &["c"])
+            .with(ints("pads", &[1; 4]))
+            .node("QuantizeLinear", &["c", "ys", "yz"], &["y"]);
+        let (y, operators) = net.run(U8);
+        assert!(is_exact(&operators), "{operators:?}");
+        assert!(!operators.iter().any(|name| name == "DequantizeLinear"), "{operators:?}");
+        let q: Vec<f64> = x.iter().map(|x| held(*x as f32 / 0.125, 100.0, U8)).collect();
+        let sums = convolved(&q, &w, [c, side, outputs, 1, 1], (100.0, &[0.0]));
+        for (ix, (y, sum)) in y.iter().zip(&sums).enumerate() {
+            let out = ix / (side * side);
+            // Scales are powers of two times small numbers, so that the reals are exact.
+            let real = (sum * scales[out] * 0.125 + whole[out] * bias_scales[out]) as f32;
+            assert_eq!(*y, held(real / 0.5, 3.0, U8), "{ix}");
+        }
+    }
+}
+
+#[test]
+fn a_layer_between_pairs_ends_as_it_is_read() {
+    let (m, k, n) = (2, 20, 6);
+    let x = numbers(m * k, -50, 50, 20);
+    let w = numbers(n * k, -127, 127, 21);
+    let bias = numbers(n, -9, 9, 22);
+    let net = Net::default()
+        .input("x", F32, &[m, k], &x)
+        .constant("xs", F32, &[], &[0.5])
+        .constant("xz", I8, &[], &[-7.0])
+        .constant("w", I8, &[n, k], &w)
+        .constant("ws", F32, &[], &[0.25])
+        .constant("wz", I8, &[], &[2.0])
+        .constant("b", F32, &[n], &bias)
+        .node("QuantizeLinear", &["x", "xs", "xz"], &["q"])
+        .node("DequantizeLinear", &["q", "xs", "xz"], &["xd"])
+        .node("DequantizeLinear", &["w", "ws", "wz"], &["wd"])
+        .node("Gemm", &["xd", "wd", "b"], &["y"])
+        .with(int("transB", 1));
+    let (y, operators) = net.run(F32);
+    assert!(is_exact(&operators), "{operators:?}");
+    let q: Vec<f64> = x.iter().map(|x| held(*x as f32 / 0.5, -7.0, I8)).collect();
+    let turned: Vec<f64> = (0..k * n).map(|at| w[at % n * k + at / n]).collect();
+    let sums = product(&q, &turned, [1, m, k, n], -7.0, &[2.0]);
+    let expected: Vec<f64> = sums.iter().enumerate().map(|(ix, sum)| sum * 0.125 + bias[ix % n]).collect();
+    assert_eq!(y, expected);
+}
+
+#[test]
+fn what_no_kernel_fits_between_pairs_is_as_the_file_has_it() {
+    // A vector times a matrix.
+    let (k, n) = (5, 3);
+    let (x, w) = (numbers(k, -50, 50, 23), numbers(k * n, -127, 127, 24));
+    let net = Net::default()
+        .input("q", I8, &[k], &x)
+        .constant("xs", F32, &[], &[0.5])
+        .constant("xz", I8, &[], &[1.0])
+        .constant("w", I8, &[k, n], &w)
+        .constant("ws", F32, &[n], &[0.25, 0.5, 1.0])
+        .constant("wz", I8, &[n], &[0.0; 3])
+        .constant("ys", F32, &[], &[8.0])
+        .constant("yz", U8, &[], &[128.0])
+        .node("DequantizeLinear", &["q", "xs", "xz"], &["xd"])
+        .node("DequantizeLinear", &["w", "ws", "wz"], &["wd"])
+        .node("MatMul", &["xd", "wd"], &["c"])
+        .node("QuantizeLinear", &["c", "ys", "yz"], &["y"]);
+    let (y, operators) = net.run(U8);
+    assert!(!is_exact(&operators), "{operators:?}");
+    let sums = product(&x, &w, [1, 1, k, n], 1.0, &[0.0]);
+    for (ix, (y, sum)) in y.iter().zip(sums).enumerate() {
+        assert_eq!(*y, held((sum * 0.125 * f64::from(1 << ix)) as f32 / 8.0, 128.0, U8));
+    }
+}

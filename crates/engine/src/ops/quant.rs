@@ -196,7 +196,6 @@ pub(super) fn run_dequantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<T
         each_run(runs, x.len(), &scales, zeros.as_deref(), |at, scale, zero| {
             ic_nn_kernels::dequantise(&x[at.clone()], scale, [signed, zero], &mut to[at]);
         });
-        drop(plain);
         return Ok(vec![y]);
     }
     let shape = inputs[0].shape();
@@ -230,6 +229,5 @@ pub(super) fn run_quantize_dynamically(_: &Kernel, inputs: &[TValue]) -> TractRe
     let mut y = Tensor::zero::<u8>(inputs[0].shape())?;
     let mut plain = y.try_as_plain_ram_mut()?;
     ic_nn_kernels::quantise(x, scale, [0, i16::from(zero)], plain.as_slice_mut::<u8>()?);
-    drop(plain);
     Ok(vec![y, tensor0(scale), tensor0(zero)])
 }

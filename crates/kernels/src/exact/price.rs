@@ -14,7 +14,7 @@ const WIDENED: u64 = 2;
 /// A row of bytes, beside its numbers.
 const ROW: u64 = 60;
 /// A line of two rows that are taken in turn, and eight numbers of each.
-const LINE: u64 = 90;
+const LINE: u64 = 232;
 const LAID: u64 = 24;
 
 impl ExactWeights {
