@@ -105,3 +105,28 @@ fn a_model_that_is_not_loaded_answers_too() {
         assert_eq!(controller.infer(&request).expect("it infers").load_instructions, 0);
     });
 }
+
+/// What calls take does not depend on what tensors hold: two canisters that are asked the same things about different
+/// numbers count the same. (One canister's counts differ by what its heap has been through: the allocator finds room here or there.)
+#[test]
+fn counts_do_not_depend_on_values() {
+    on_every_runtime("counts", |replica| {
+        let counts = |seed: u32| -> Vec<u64> {
+            let service = Service::deploy(replica, None);
+            service.upload("digits", &model()).expect("it is accepted");
+            let caller = service.controller();
+            let ask = |batch: u32, query: bool| {
+                let pixels: Vec<f32> =
+                    (0..64 * batch).map(|i| ((i + 7) * seed * (i + 3) % 251) as f32 / 250.0).collect();
+                let inputs = vec![("image".into(), Tensor::from_f32(vec![batch, 1, 8, 8], &pixels))];
+                let request = request("digits", inputs);
+                let response = if query { caller.infer_query(&request) } else { caller.infer(&request) };
+                response.expect("it infers").instructions
+            };
+            vec![ask(1, false), ask(1, false), ask(4, false), ask(1, true), ask(4, true), ask(1, false)]
+        };
+        let first = counts(1);
+        assert_eq!(counts(31), first);
+        assert_eq!(counts(77), first);
+    });
+}

@@ -163,6 +163,16 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
         let planned = r.graph.planned(&inputs).is_some();
         r.graph.plan(&inputs, &heap)?;
         let middle = runtime::message_instructions();
+        // What has not run is held to what its plan says.
+        if let (Some(most), None) = (limits.max_instructions, r.known(&inputs))
+            && let Some(estimate) = r.graph.estimate(&shapes)
+            && estimate.instructions > most
+        {
+            return Err(Error::too_large(format!(
+                "`{}:{}` would take about {} instructions on these inputs, max_instructions is {most}",
+                version.name, version.version, estimate.instructions
+            )));
+        }
         let (outputs, nodes) = if limits.profile {
             r.graph.profile(&inputs, &heap, &runtime::message_instructions)?
         } else {

@@ -258,6 +258,9 @@ pub struct ProfileArgs {
     pub input: InputArgs,
     #[command(flatten)]
     pub quantize: QuantizeArgs,
+    /// The price list: 2026-07 charges memory pages that are touched, which PocketIC servers before it do not
+    #[arg(long, value_name = "NAME", default_value = SCHEDULES[0], value_parser = SCHEDULES)]
+    pub schedule: String,
     /// Also say which nodes of the graph take the instructions
     #[arg(long)]
     pub nodes: bool,
@@ -270,6 +273,9 @@ pub struct ProfileArgs {
     #[command(flatten)]
     pub wasm: WasmArgs,
 }
+
+/// Price lists that a model can be measured by, the usual one first.
+pub const SCHEDULES: [&str; 2] = ["2025-10", "2026-07"];
 
 /// `estimate`.
 #[derive(Args, Debug)]

@@ -58,8 +58,9 @@ impl Local {
     }
 
     /// A new canister whose updates may take as many instructions as they like, to measure what does not fit.
-    pub fn unlimited(wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {
-        Self::on(Host::builder().update_limit(MEASURED_INSTRUCTIONS), wasm, progress)
+    pub fn unlimited(wasm: &CanisterWasm, schedule: &str, progress: Progress) -> Result<Self, Failure> {
+        let host = Host::builder().schedule(schedule).update_limit(MEASURED_INSTRUCTIONS);
+        Self::on(host, wasm, progress)
     }
 
     fn on(host: HostBuilder, wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {

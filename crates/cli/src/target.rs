@@ -72,8 +72,8 @@ impl Target {
     }
 
     /// The same, on a host that measures what the Internet Computer would stop.
-    pub fn unlimited(wasm: &CanisterWasm, progress: Progress) -> Result<Self, Failure> {
-        Ok(Target::Local(Box::new(Local::unlimited(wasm, progress)?)))
+    pub fn unlimited(wasm: &CanisterWasm, schedule: &str, progress: Progress) -> Result<Self, Failure> {
+        Ok(Target::Local(Box::new(Local::unlimited(wasm, schedule, progress)?)))
     }
 
     /// A client of the target.

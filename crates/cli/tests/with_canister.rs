@@ -98,11 +98,15 @@ fn quantised_weights_are_used_and_what_they_do_is_printed() {
     assert!(text.contains("cosine") && text.contains("int8: ") && text.contains(" instead of "), "{text}");
     let profile = json(&run(&["-q", "profile", MODEL, "--quantize", "int8", "--json"]).ok());
     let own = json(&run(&["-q", "profile", MODEL, "--json"]).ok());
-    let load = |profile: &serde_json::Value| {
+    let load = |profile: &serde_json::Value, from: &str| {
         let steps = profile["steps"].as_array().unwrap();
-        steps.iter().find(|step| step["step"] == "load").unwrap()["instructions"].as_u64().unwrap()
+        steps.iter().find(|step| step["step"] == from).unwrap()["instructions"].as_u64().unwrap()
     };
-    assert!(load(&profile) > 1_000_000, "the load is of a graph that was not there");
+    let (file, image) = (load(&profile, "load, from its file"), load(&profile, "load, from its image"));
+    assert!(
+        image > 1_000_000 && file > 3 * image,
+        "{file}, {image}: loads are of a graph that was not there"
+    );
     assert_ne!(profile["steps"], own["steps"]);
     assert!(run(&["run", MODEL, "--quantize", "int3"]).fails(2).contains("int8"), "it says what there is");
 }

@@ -11,8 +11,11 @@ fn main() {
         let unroll = u64::from(tile.unroll());
         let at = |k: u64| {
             let steps = k / u64::from(per_step);
-            (price.fixed + price.scale + steps / unroll * price.block + steps % unroll * price.step) as f64
-                / (steps as f64 * lanes)
+            let rest = steps % unroll;
+            let halves = rest.checked_div(u64::from(tile.half())).unwrap_or(0);
+            let single = rest - halves * u64::from(tile.half());
+            let sums = steps / unroll * price.block + halves * price.half + single * price.step;
+            (price.fixed + price.scale + sums) as f64 / (steps as f64 * lanes)
         };
         let limit = price.block as f64 / (unroll as f64 * lanes);
         println!("{:<24}{:>8.3}{:>8.3}{:>8.3}{:>8.3}", tile.name(), at(32), at(128), at(512), limit);

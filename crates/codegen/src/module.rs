@@ -1,4 +1,4 @@
-//! Tiles as a module of their own, with a memory and a table that has them in order: to run, meter and look at.
+//! Functions as a module of their own, with a memory and a table that has them in order: to run, meter and look at.
 
 use std::borrow::Cow;
 
@@ -7,12 +7,11 @@ use wasm_encoder::{
     MemorySection, MemoryType, Module, RefType, TableSection, TableType, TypeSection,
 };
 
-use crate::Tile;
+use crate::Written;
 
-/// A module of these tiles with a memory of `pages`.
-pub fn module(tiles: &[Tile], pages: u64) -> Vec<u8> {
+/// A module of these functions with a memory of `pages`.
+pub fn module(written: &[Written], pages: u64) -> Vec<u8> {
     let mut types = TypeSection::new();
-    types.ty().function(Tile::parameters(), []);
     let mut memories = MemorySection::new();
     memories.memory(MemoryType {
         minimum: pages,
@@ -23,7 +22,7 @@ pub fn module(tiles: &[Tile], pages: u64) -> Vec<u8> {
     });
     let mut functions = FunctionSection::new();
     let mut code = CodeSection::new();
-    let count = tiles.len() as u64;
+    let count = written.len() as u64;
     let mut tables = TableSection::new();
     tables.table(TableType {
         element_type: RefType::FUNCREF,
@@ -37,9 +36,10 @@ pub fn module(tiles: &[Tile], pages: u64) -> Vec<u8> {
     elements.active(None, &ConstExpr::i32_const(0), Elements::Functions(Cow::Owned(order)));
     let mut exports = ExportSection::new();
     exports.export("memory", ExportKind::Memory, 0).export("table", ExportKind::Table, 0);
-    for tile in tiles {
-        functions.function(0);
-        code.function(&tile.emit().0);
+    for (ix, one) in written.iter().enumerate() {
+        types.ty().function(one.parameters.iter().copied(), []);
+        functions.function(ix as u32);
+        code.function(&one.function);
     }
     let mut module = Module::new();
     module.section(&types).section(&functions).section(&tables).section(&memories).section(&exports);

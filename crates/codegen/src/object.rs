@@ -1,4 +1,4 @@
-//! Tiles as an object file that the linker takes, in an archive that rustc takes.
+//! Functions as an object file that the linker takes, in an archive that rustc takes.
 //!
 //! Layout of the object: the WebAssembly object format (tool-conventions, Linking.md): an ordinary module whose memory is
 //! imported as `env.__linear_memory` and whose functions are in the symbol table of a `linking` section. The functions call
@@ -9,12 +9,11 @@ use wasm_encoder::{
     TypeSection,
 };
 
-use crate::Tile;
+use crate::Written;
 
-/// The object file of these tiles.
-pub fn object(tiles: &[Tile]) -> Vec<u8> {
+/// The object file of these functions.
+pub fn object(written: &[Written]) -> Vec<u8> {
     let mut types = TypeSection::new();
-    types.ty().function(Tile::parameters(), []);
     let mut imports = ImportSection::new();
     let memory =
         MemoryType { minimum: 0, maximum: None, memory64: false, shared: false, page_size_log2: None };
@@ -22,10 +21,11 @@ pub fn object(tiles: &[Tile]) -> Vec<u8> {
     let mut functions = FunctionSection::new();
     let mut code = CodeSection::new();
     let mut symbols = SymbolTable::new();
-    for (ix, tile) in tiles.iter().enumerate() {
-        functions.function(0);
-        code.function(&tile.emit().0);
-        symbols.function(SymbolTable::WASM_SYM_VISIBILITY_HIDDEN, ix as u32, Some(&tile.name()));
+    for (ix, one) in written.iter().enumerate() {
+        types.ty().function(one.parameters.iter().copied(), []);
+        functions.function(ix as u32);
+        code.function(&one.function);
+        symbols.function(SymbolTable::WASM_SYM_VISIBILITY_HIDDEN, ix as u32, Some(&one.name));
     }
     let mut linking = LinkingSection::new();
     linking.symbol_table(&symbols);

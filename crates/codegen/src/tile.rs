@@ -71,6 +71,8 @@ pub struct Price {
     pub fixed: u64,
     /// Each [`Tile::unroll`] steps of `k`.
     pub block: u64,
+    /// [`Tile::half`] of the steps that are left, where there is such a block.
+    pub half: u64,
     /// Each step that is left.
     pub step: u64,
     /// Where whole sums become real outputs.
@@ -157,12 +159,22 @@ impl Tile {
         if self.kind.whole() && self.vectors < 8 && self.rows * self.vectors < 32 { 8 } else { 16 }
     }
 
+    /// Steps of a block for what is left of long ones, where they leave that many; 0 where there is none. In whole numbers only, which
+    /// add to the same in any order, and in the large tiles.
+    pub fn half(&self) -> u32 {
+        if self.kind.whole() && self.rows == 8 && self.vectors >= 4 { 8 } else { 0 }
+    }
+
     /// The function, and what a call of it is charged.
     pub fn emit(&self) -> (Function, Price) {
         let mut e = Emit::new(PARAMETERS);
         let mut w = Writer::new(*self, &mut e);
         w.begin(&mut e);
         let block = e.rounds(P::Steps as u32, self.unroll(), |e| w.steps(e, self.unroll()));
+        let half = match self.half() {
+            0 => 0,
+            steps => e.rounds(P::Steps as u32, steps, |e| w.steps(e, steps)),
+        };
         let step = e.rounds(P::Steps as u32, 1, |e| w.steps(e, 1));
         let scale = if self.kind.whole() { e.when(P::RowScale as u32, |e| w.real(e)) } else { 0 };
         // What follows an addition in a graph bounds its result.
@@ -171,7 +183,7 @@ impl Tile {
         w.store(&mut e);
         // Entry 1, a call by the table 10, and its operands.
         let fixed = e.take() + 12 + u64::from(PARAMETERS);
-        (e.finish(), Price { fixed, block, step, scale, clamp, residual })
+        (e.finish(), Price { fixed, block, half, step, scale, clamp, residual })
     }
 }
 

@@ -2,7 +2,7 @@
 //! and its price against the counter, to the last instruction.
 
 use ic_nn_codegen::module::module;
-use ic_nn_codegen::{Kind, Packed, Price, Tile, tiles};
+use ic_nn_codegen::{Kind, Packed, Price, Tile, Written, tiles};
 use ic_nn_host::wasm::{COUNTER_EXPORT, TABLE_EXPORT, prepare};
 use wasmtime::{Engine, Linker, Memory, Module, Ref, Store, Val};
 
@@ -100,10 +100,14 @@ fn by_blocks(begin: f32, products: impl Iterator<Item = f32>, block: usize) -> f
     blocks.chain(rest.iter().copied()).fold(begin, |sum, next| sum + next)
 }
 
-fn priced(price: Price, unroll: u64, steps: u64, scale: bool, clamp: bool, residual: bool) -> u64 {
+fn priced(tile: Tile, price: Price, steps: u64, scale: bool, clamp: bool, residual: bool) -> u64 {
+    let (unroll, half) = (u64::from(tile.unroll()), u64::from(tile.half()));
+    let rest = steps % unroll;
+    let halves = rest.checked_div(half).unwrap_or(0);
     price.fixed
         + steps / unroll * price.block
-        + steps % unroll * price.step
+        + halves * price.half
+        + (rest - halves * half) * price.step
         + if scale { price.scale } else { 0 }
         + if clamp { price.clamp } else { 0 }
         + if residual { price.residual } else { 0 }
@@ -112,7 +116,8 @@ fn priced(price: Price, unroll: u64, steps: u64, scale: bool, clamp: bool, resid
 #[test]
 fn tiles_compute_what_they_say_at_the_price_they_say() {
     let tiles = tiles();
-    let prepared = prepare(&module(&tiles, 8)).expect("the Internet Computer takes the module");
+    let prepared = prepare(&module(&tiles.iter().map(|tile| Written::from(*tile)).collect::<Vec<_>>(), 8))
+        .expect("the Internet Computer takes the module");
     let engine = Engine::default();
     let compiled = Module::new(&engine, &prepared.binary).expect("a valid module");
     let mut linker = Linker::new(&engine);
@@ -127,13 +132,15 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
     let mut next = numbers(11);
     for (ix, &tile) in tiles.iter().enumerate() {
         let (_, price) = tile.emit();
-        let unroll = u64::from(tile.unroll());
         let whole = tile.kind != Kind::F32;
         for (steps, scale, clamp, residual) in [
             (0, true, false, false),
             (1, true, true, false),
+            (8, true, false, false),
             (16, true, false, true),
+            (27, true, true, false),
             (37, true, true, true),
+            (27, false, false, false),
             (37, false, false, false),
         ] {
             let (rows, columns) = (tile.rows as usize, 4 * tile.vectors as usize);
@@ -181,7 +188,7 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
             let spent = (1u64 << 40) - left as u64 + CALL;
             assert_eq!(
                 spent,
-                priced(price, unroll, steps as u64, scale && whole, clamp, residual),
+                priced(tile, price, steps as u64, scale && whole, clamp, residual),
                 "price of {} over {steps} steps, scale {scale}, clamp {clamp}, residual {residual}",
                 tile.name()
             );

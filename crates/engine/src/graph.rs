@@ -11,6 +11,7 @@ use crate::check::admit;
 use crate::encoding::{self, Format};
 use crate::error::refused_or;
 use crate::image::Drawing;
+use crate::lower::Passes;
 use crate::plan::{NodeCost, Output, Plan};
 use crate::source::{Kept, Source};
 use crate::{
@@ -194,7 +195,7 @@ impl Graph {
         matches!(self.source, Kept::File) && !self.plans.iter().any(|plan| shapes.clone().eq(&plan.shapes))
     }
 
-    fn decoded(
+    pub(crate) fn decoded(
         encoding: GraphEncoding,
         mut files: Vec<Vec<u8>>,
         limits: &Limits,
@@ -273,11 +274,12 @@ impl Graph {
         }
         let zeros = bound.iter().filter_map(|ix| Some((*ix, description.inputs.get(*ix)?.zeros())));
         let values: Vec<_> = zeros.collect();
-        let made = Plan::lowered(source, &smallest, &values, precision).and_then(|(model, macs)| {
-            let plan = Plan::of_lowered(model.clone(), smallest.clone(), values, macs, limits)?;
-            let planned = plan.outputs(&outputs)?;
-            Ok((plan, planned, model, macs))
-        });
+        let made =
+            Plan::lowered(source, &smallest, &values, precision, Passes::ALL).and_then(|(model, macs)| {
+                let plan = Plan::of_lowered(model.clone(), smallest.clone(), values, macs, limits)?;
+                let planned = plan.outputs(&outputs)?;
+                Ok((plan, planned, model, macs))
+            });
         let (plan, model, macs) = match (made, declared) {
             (Err(e), None) => return Err(e),
             (Err(e), Some(_)) if fixed => return Err(e),

@@ -14,6 +14,7 @@ use crate::check::admit;
 use crate::error::{one_line, refused_or};
 use crate::exact::Exact;
 use crate::guard::Guard;
+use crate::lower::Passes;
 use crate::ops::{Fault, Kernel};
 use crate::source::Source;
 use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, price, tensors};
@@ -72,7 +73,7 @@ impl Plan {
         precision: Precision,
         limits: &Limits,
     ) -> Result<Plan, ModelError> {
-        let (typed, macs) = Self::lowered(source, &shapes, &values, precision)?;
+        let (typed, macs) = Self::lowered(source, &shapes, &values, precision, Passes::ALL)?;
         Self::of_lowered(typed, shapes, values, macs, limits)
     }
 
@@ -82,16 +83,17 @@ impl Plan {
         shapes: &[Vec<u32>],
         values: &[(usize, Wire)],
         precision: Precision,
+        passes: Passes,
     ) -> Result<(TypedModel, u64), ModelError> {
         let engine = |e: TractError| refused_or(&e);
         let mut typed = source.into_typed(shapes, values)?;
         held::hold(&mut typed).map_err(engine)?;
         let mut packing = lower::packing(precision);
-        lower::lower_early(&mut typed, &mut packing).map_err(engine)?;
+        lower::lower_early(&mut typed, &mut packing, passes).map_err(engine)?;
         let mut typed = typed.into_decluttered().map_err(engine)?;
         refuse_types(&typed)?;
         let macs = macs(&typed).map_err(engine)?;
-        lower::lower(&mut typed, &mut packing).map_err(engine)?;
+        lower::lower(&mut typed, &mut packing, passes).map_err(engine)?;
         held::release(&mut typed).map_err(engine)?;
         Ok((typed, macs))
     }

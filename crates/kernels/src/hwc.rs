@@ -210,6 +210,9 @@ impl HwcDepthwise {
 
     /// What convolving one image takes.
     pub fn instructions(&self, follows: Follows) -> u64 {
+        if self.is_patched(follows.residual) {
+            return self.instructions_by_patches();
+        }
         let Window { input, output, .. } = self.window;
         let [rows, columns] = self.padded();
         let vector = 17 + 28 * self.window.places() as u64 / 3 + u64::from(follows.residual) * 5;
@@ -222,7 +225,7 @@ impl HwcDepthwise {
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
         let [rows, columns] = self.padded();
-        16 * rows * columns
+        (16 * rows * columns).max(4 * self.channels)
     }
 
     /// Convolves one image.
@@ -233,6 +236,10 @@ impl HwcDepthwise {
         let (channels, pixels, area) = (self.channels, self.window.pixels(), self.window.area());
         assert!(image.len() >= area * channels && out.len() >= pixels * channels, "a slice is too short");
         assert!(after.residual.is_none_or(|r| r.len() >= pixels * channels), "the residual is too short");
+        if self.is_patched(after.residual.is_some()) {
+            // SAFETY: image and outputs hold every channel of every pixel (asserted).
+            return unsafe { self.by_patches(image, out, after.bounds) };
+        }
         let [rows, columns] = self.padded();
         let mut copy = vec![0.0; 4 * rows * columns];
         let size = 4 * self.window.places();
@@ -334,5 +341,6 @@ fn fours(channels: usize) -> impl Iterator<Item = usize> {
     (0..channels.div_ceil(4)).map(move |four| (4 * four).min(channels - 4))
 }
 
+mod patches;
 #[cfg(test)]
 mod tests;

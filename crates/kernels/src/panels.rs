@@ -3,6 +3,7 @@
 use crate::price::Follows;
 use crate::product::{After, By, Matrix, Weights, instructions_of_packing, price};
 use crate::quantised::{LONGEST, WholeWeights, Width};
+use crate::room::by_rows;
 use crate::strassen::Strassen;
 
 /// What the numbers of a packed operand are.
@@ -179,6 +180,20 @@ impl Panels {
         follows: Follows,
     ) -> [u64; 2] {
         [instructions_of_packing([k, n], apart), Weights::shape([k, n]).instructions(others, follows)]
+    }
+
+    /// [`Panels::under`] of `from`, each output laid as a row: `out[output][row]`, as a residual lies. About 5 instructions an
+    /// output more.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn under_and_turned(&self, x: &[f32], from: Matrix, out: &mut [f32], after: After<'_>) {
+        let to = Matrix::dense(from.rows, self.outputs());
+        let write = |rowwise: &mut [f32], bounds| {
+            self.under(x, from, rowwise, to, After { residual: None, bounds });
+        };
+        // SAFETY: a product writes every output.
+        unsafe { by_rows(out, [to.rows, to.columns], false, after, write) };
     }
 
     /// As [`Weights::times`].

@@ -38,7 +38,7 @@ pub fn instructions_of_turning(rows: usize, columns: usize) -> u64 {
 
 /// What [`crate::finish`] takes for so many numbers.
 pub fn instructions_of_finishing(numbers: usize, follows: Follows) -> u64 {
-    if follows == Follows::default() { 0 } else { 50 + 9 * numbers as u64 }
+    if follows == Follows::default() { 0 } else { 50 + 5 * numbers as u64 }
 }
 
 /// What [`crate::pick`] takes for so many lines of so many pixels each.

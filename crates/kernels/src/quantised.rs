@@ -13,21 +13,22 @@
 //! The scale of activations is that of a token's row, or of all the pixels at hand. Where one of those is no number or
 //! infinite, all its outputs are no numbers.
 
-use crate::lanes::F32x4;
 use crate::product::{After, By, Matrix, cuts, filled};
-use crate::tile::{Call, Family, family, place};
+use crate::tile::{Call, Family, family, place as tile_place};
 use crate::turn::{lay, lay_to};
 use pack::Packer;
+use units::{interleave, magnitude, quantise, unit};
 
 pub use pack::Width;
 
 mod pack;
+mod price;
+#[cfg(test)]
+mod tests;
+mod units;
 
 /// Columns that are quantised at a time: four tiles wide.
 const COLUMNS: usize = 128;
-
-/// 1.5 · 2^23: added to a float of fewer than 22 bits, it leaves the nearest whole number in the lower bits.
-const NEAREST: f32 = 12_582_912.0;
 
 /// A packed operand in whole numbers with its scales and bias.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,36 +51,17 @@ pub struct WholeWeights {
     pub(crate) bias: Vec<f32>,
 }
 
+/// Where a tile's outputs go and what is added to them, null for nothing; strides are in numbers.
+#[derive(Clone, Copy)]
+struct Place {
+    out: *mut f32,
+    out_stride: usize,
+    residual: *const f32,
+    residual_stride: usize,
+}
+
 /// The longest sums that are served: with more, activations had fewer bits than int8 has.
 pub const LONGEST: usize = (i32::MAX as usize) / (127 * 127);
-
-/// One over the unit in which numbers of a largest magnitude are counted, up to `most`, and the unit.
-fn unit(magnitude: u32, most: f32) -> (f32, f32) {
-    let magnitude = f32::from_bits(magnitude);
-    if !magnitude.is_finite() {
-        return (0.0, f32::NAN);
-    }
-    let unit = magnitude / most;
-    // Where the unit is below what can be turned, all numbers count as 0.
-    let inverse = 1.0 / unit;
-    if inverse.is_finite() { (inverse, unit) } else { (0.0, 0.0) }
-}
-
-/// The largest magnitude as bits. What is no number is larger than any.
-fn magnitude(numbers: &[f32]) -> u32 {
-    let mut four = F32x4::splat(0.0);
-    let mut chunks = numbers.chunks_exact(4);
-    for chunk in &mut chunks {
-        four = four.magnitude(F32x4::of(chunk));
-    }
-    let rest = chunks.remainder().iter().map(|x| x.to_bits() & 0x7fff_ffff);
-    four.bits().into_iter().chain(rest).max().unwrap_or(0)
-}
-
-/// The nearest whole number of units.
-fn nearest(x: f32, inverse: f32) -> i16 {
-    (x * inverse + NEAREST).to_bits() as i16
-}
 
 impl WholeWeights {
     /// Packs `w[m][k]`, whose numbers lie `along_m` and `along_k` apart, for [`WholeWeights::times`], without a bias. Answers with it
@@ -228,52 +210,84 @@ impl WholeWeights {
         residual: Option<&[f32]>,
         bounds: Option<(f32, f32)>,
     ) {
-        let steps = self.k.div_ceil(2);
         let whole = count / 4;
-        let parts = cuts(whole).map(|(first, vectors)| (4 * first, vectors, 4 * vectors));
-        // Columns that fill no vector come by way of a copy.
-        let ragged = (!count.is_multiple_of(4)).then_some((4 * whole, 1, count % 4));
         for (row, rows) in cuts(self.outputs) {
-            for (column, vectors, wanted) in parts.clone().chain(ragged) {
-                let at = row * to.stride + column;
-                let direct = wanted == 4 * vectors;
-                let mut wide = [[0.0f32; 4]; 8];
-                let mut added = [[0.0f32; 4]; 8];
-                if let (false, Some(residual)) = (direct, residual) {
-                    for (ix, added) in added.iter_mut().take(rows).enumerate() {
-                        added[..wanted].copy_from_slice(&residual[at + ix * to.stride..][..wanted]);
-                    }
-                }
-                let residual = match residual {
-                    Some(residual) if direct => residual[at..].as_ptr(),
-                    Some(_) => added.as_ptr().cast(),
-                    None => std::ptr::null(),
+            for (vector, vectors) in cuts(whole) {
+                let at = row * to.stride + 4 * vector;
+                let place = Place {
+                    out: out[at..].as_mut_ptr(),
+                    out_stride: to.stride,
+                    residual: residual.map_or(std::ptr::null(), |residual| residual[at..].as_ptr()),
+                    residual_stride: to.stride,
                 };
-                let call = Call {
-                    splat: self.packed[2 * row * steps * self.bytes..].as_ptr(),
-                    splat_stride: 0,
-                    vector: pairs[2 * column..].as_ptr().cast(),
-                    vector_stride: 4 * width,
-                    out: if direct { out[at..].as_mut_ptr().cast() } else { wide.as_mut_ptr().cast() },
-                    out_stride: if direct { 4 * to.stride } else { 16 },
-                    steps,
-                    bias: self.bias[row..].as_ptr().cast(),
-                    residual: residual.cast(),
-                    residual_stride: if direct { 4 * to.stride } else { 16 },
-                    bounds,
-                    row_scale: scales[row..].as_ptr().cast(),
-                    column_scale: std::ptr::null(),
-                };
-                // SAFETY: pairs have `width` columns in each step; outputs and residual hold the tile (`check`), or are the
-                // copies, of eight rows and four columns.
-                unsafe { family(self.tiles)[4 * place(rows) + place(vectors)].call(&call) };
-                if !direct {
-                    for (ix, wide) in wide.iter().take(rows).enumerate() {
-                        out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
-                    }
+                // SAFETY: pairs have `width` columns in each step; outputs and residual hold the tile (`check`).
+                unsafe {
+                    self.times_tile(&pairs[8 * vector..], width, scales, [row, rows], vectors, place, bounds);
                 }
             }
         }
+        if count.is_multiple_of(4) {
+            return;
+        }
+        // Columns that fill no vector come by way of a copy.
+        let wanted = count % 4;
+        let mut wide = [[0.0f32; 4]; 8];
+        let mut added = [[0.0f32; 4]; 8];
+        for (row, rows) in cuts(self.outputs) {
+            let at = row * to.stride + 4 * whole;
+            if let Some(residual) = residual {
+                for (ix, added) in added.iter_mut().take(rows).enumerate() {
+                    added[..wanted].copy_from_slice(&residual[at + ix * to.stride..][..wanted]);
+                }
+            }
+            let place = Place {
+                out: wide.as_mut_ptr().cast(),
+                out_stride: 4,
+                residual: if residual.is_some() { added.as_ptr().cast() } else { std::ptr::null() },
+                residual_stride: 4,
+            };
+            // SAFETY: as above, but that the copies have eight rows and four columns.
+            unsafe { self.times_tile(&pairs[8 * whole..], width, scales, [row, rows], 1, place, bounds) };
+            for (ix, wide) in wide.iter().take(rows).enumerate() {
+                out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
+            }
+        }
+    }
+
+    /// One tile: rows of outputs from one on, so many, and so many vectors of the columns that `pairs` begins at.
+    ///
+    /// # Safety
+    /// `pairs` have those columns in every step, `width` apart, and what `place` says is there has room for the tile.
+    #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn times_tile(
+        &self,
+        pairs: &[i16],
+        width: usize,
+        scales: &[f32],
+        [row, rows]: [usize; 2],
+        vectors: usize,
+        place: Place,
+        bounds: Option<(f32, f32)>,
+    ) {
+        let steps = self.k.div_ceil(2);
+        let call = Call {
+            splat: self.packed[2 * row * steps * self.bytes..].as_ptr(),
+            splat_stride: 0,
+            vector: pairs.as_ptr().cast(),
+            vector_stride: 4 * width,
+            out: place.out.cast(),
+            out_stride: 4 * place.out_stride,
+            steps,
+            bias: self.bias[row..].as_ptr().cast(),
+            residual: place.residual.cast(),
+            residual_stride: 4 * place.residual_stride,
+            bounds,
+            row_scale: scales[row..].as_ptr().cast(),
+            column_scale: std::ptr::null(),
+        };
+        // SAFETY: the caller's.
+        unsafe { family(self.tiles)[4 * tile_place(rows) + tile_place(vectors)].call(&call) };
     }
 
     /// [`crate::product::Weights::under`] in whole numbers. Each row has a scale of its own.
@@ -285,56 +299,104 @@ impl WholeWeights {
         assert!(from.columns == self.k && to.columns == self.outputs && from.rows == to.rows, "lengths");
         self.check(x, from, out, to, after);
         let steps = self.k.div_ceil(2);
-        let mut pairs = vec![0i16; 2 * steps * from.rows];
-        let mut units = vec![0.0; from.rows];
-        for (row, (pairs, to)) in pairs.chunks_exact_mut((2 * steps).max(1)).zip(&mut units).enumerate() {
+        let mut pairs = Vec::with_capacity(2 * steps * from.rows);
+        let mut units = Vec::with_capacity(from.rows);
+        for row in 0..from.rows {
             let numbers = &x[row * from.stride..row * from.stride + self.k];
             let (inverse, unit) = unit(magnitude(numbers), self.most);
-            *to = unit;
-            quantise(numbers, inverse, pairs);
+            units.push(unit);
+            quantise(numbers, inverse, &mut pairs);
         }
+        let whole = self.outputs / 4;
         for (first, vectors) in cuts(self.outputs.div_ceil(4)) {
-            let wanted = (4 * vectors).min(self.outputs - 4 * first);
-            let direct = wanted == 4 * vectors;
+            if first + vectors > whole {
+                self.under_ragged(&pairs, &units, first, vectors, out, to, after);
+                continue;
+            }
             for (row, rows) in cuts(from.rows) {
                 let at = row * to.stride + 4 * first;
-                let mut wide = [[0.0f32; 32]; 8];
-                let mut added = [[0.0f32; 32]; 8];
-                if let (false, Some(residual)) = (direct, after.residual) {
-                    for (ix, added) in added.iter_mut().take(rows).enumerate() {
-                        added[..wanted].copy_from_slice(&residual[at + ix * to.stride..][..wanted]);
-                    }
-                }
-                let residual = match after.residual {
-                    Some(residual) if direct => residual[at..].as_ptr(),
-                    Some(_) => added.as_ptr().cast(),
-                    None => std::ptr::null(),
+                let place = Place {
+                    out: out[at..].as_mut_ptr(),
+                    out_stride: to.stride,
+                    residual: after.residual.map_or(std::ptr::null(), |residual| residual[at..].as_ptr()),
+                    residual_stride: to.stride,
                 };
-                let call = Call {
-                    splat: pairs[2 * steps * row..].as_ptr().cast(),
-                    splat_stride: 4 * steps,
-                    vector: self.packed[8 * first * steps * self.bytes..].as_ptr(),
-                    vector_stride: 0,
-                    out: if direct { out[at..].as_mut_ptr().cast() } else { wide.as_mut_ptr().cast() },
-                    out_stride: if direct { 4 * to.stride } else { 128 },
-                    steps,
-                    bias: self.bias[4 * first..].as_ptr().cast(),
-                    residual: residual.cast(),
-                    residual_stride: if direct { 4 * to.stride } else { 128 },
-                    bounds: after.bounds,
-                    row_scale: units[row..].as_ptr().cast(),
-                    column_scale: self.scales[4 * first..].as_ptr().cast(),
+                // SAFETY: pairs have a row for each of `from`; outputs and residual hold the tile (`check`).
+                unsafe {
+                    self.under_tile(&pairs, &units, [first, vectors], [row, rows], place, after.bounds)
                 };
-                // SAFETY: pairs have a row for each of `from`; outputs and residual hold the tile (`check`), or are the
-                // copies, of eight rows and thirty-two columns.
-                unsafe { family(self.tiles)[4 * place(rows) + place(vectors)].call(&call) };
-                if !direct {
-                    for (ix, wide) in wide.iter().take(rows).enumerate() {
-                        out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
-                    }
-                }
             }
         }
+    }
+
+    /// A panel whose last vector reaches beyond the outputs: by way of a copy.
+    #[allow(clippy::too_many_arguments)]
+    fn under_ragged(
+        &self,
+        pairs: &[i16],
+        units: &[f32],
+        first: usize,
+        vectors: usize,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+    ) {
+        let wanted = self.outputs - 4 * first;
+        let mut wide = [[0.0f32; 32]; 8];
+        let mut added = [[0.0f32; 32]; 8];
+        for (row, rows) in cuts(to.rows) {
+            let at = row * to.stride + 4 * first;
+            if let Some(residual) = after.residual {
+                for (ix, added) in added.iter_mut().take(rows).enumerate() {
+                    added[..wanted].copy_from_slice(&residual[at + ix * to.stride..][..wanted]);
+                }
+            }
+            let place = Place {
+                out: wide.as_mut_ptr().cast(),
+                out_stride: 32,
+                residual: if after.residual.is_some() { added.as_ptr().cast() } else { std::ptr::null() },
+                residual_stride: 32,
+            };
+            // SAFETY: pairs have a row for each of the outputs'; the copies have eight rows and thirty-two columns.
+            unsafe { self.under_tile(pairs, units, [first, vectors], [row, rows], place, after.bounds) };
+            for (ix, wide) in wide.iter().take(rows).enumerate() {
+                out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
+            }
+        }
+    }
+
+    /// One tile: columns of outputs from a vector on, so many vectors, and rows from one on, so many.
+    ///
+    /// # Safety
+    /// `pairs` and `units` have those rows, and what `place` says is there has room for them and for whole vectors.
+    #[inline(always)]
+    unsafe fn under_tile(
+        &self,
+        pairs: &[i16],
+        units: &[f32],
+        [first, vectors]: [usize; 2],
+        [row, rows]: [usize; 2],
+        place: Place,
+        bounds: Option<(f32, f32)>,
+    ) {
+        let steps = self.k.div_ceil(2);
+        let call = Call {
+            splat: pairs[2 * steps * row..].as_ptr().cast(),
+            splat_stride: 4 * steps,
+            vector: self.packed[8 * first * steps * self.bytes..].as_ptr(),
+            vector_stride: 0,
+            out: place.out.cast(),
+            out_stride: 4 * place.out_stride,
+            steps,
+            bias: self.bias[4 * first..].as_ptr().cast(),
+            residual: place.residual.cast(),
+            residual_stride: 4 * place.residual_stride,
+            bounds,
+            row_scale: units[row..].as_ptr().cast(),
+            column_scale: self.scales[4 * first..].as_ptr().cast(),
+        };
+        // SAFETY: the caller's.
+        unsafe { family(self.tiles)[4 * tile_place(rows) + tile_place(vectors)].call(&call) };
     }
 
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>) {
@@ -346,54 +408,3 @@ impl WholeWeights {
         );
     }
 }
-
-/// Numbers one behind the other, as whole units.
-fn quantise(numbers: &[f32], inverse: f32, to: &mut [i16]) {
-    let (factor, shift) = (F32x4::splat(inverse), F32x4::splat(NEAREST));
-    let whole = numbers.len() / 8 * 8;
-    assert!(to.len() >= numbers.len(), "room for the numbers");
-    let mut at = 0;
-    while at < whole {
-        // SAFETY: eight numbers are there, and room for them (asserted).
-        unsafe {
-            let from = numbers.as_ptr().add(at);
-            let low = F32x4::load(from) * factor + shift;
-            let high = F32x4::load(from.add(4)) * factor + shift;
-            low.store_halves(high, to.as_mut_ptr().add(at));
-        }
-        at += 8;
-    }
-    for (to, number) in to[whole..].iter_mut().zip(&numbers[whole..]) {
-        *to = nearest(*number, inverse);
-    }
-}
-
-/// Two rows in turn, as whole units; a row that is not there counts as zeros.
-fn interleave(low: Option<&[f32]>, high: Option<&[f32]>, inverse: f32, to: &mut [i16]) {
-    let Some(low) = low else { return };
-    let (factor, shift) = (F32x4::splat(inverse), F32x4::splat(NEAREST));
-    let whole = low.len() / 4 * 4;
-    assert!(to.len() >= 2 * low.len() && high.is_none_or(|h| h.len() >= low.len()), "room for the pairs");
-    let mut at = 0;
-    while at < whole {
-        // SAFETY: four numbers are in each row, and room for their pairs (asserted).
-        unsafe {
-            let first = F32x4::load(low.as_ptr().add(at)) * factor + shift;
-            let second = match high {
-                Some(high) => F32x4::load(high.as_ptr().add(at)) * factor + shift,
-                None => shift,
-            };
-            first.store_pairs(second, to.as_mut_ptr().add(2 * at));
-        }
-        at += 4;
-    }
-    for at in whole..low.len() {
-        to[2 * at] = nearest(low[at], inverse);
-        to[2 * at + 1] = high.map_or(0, |high| nearest(high[at], inverse));
-    }
-}
-
-mod price;
-
-#[cfg(test)]
-mod tests;

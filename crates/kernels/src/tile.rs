@@ -38,10 +38,14 @@ pub(crate) struct Tile {
 pub(crate) struct Price {
     /// Steps of a block.
     unroll: u32,
+    /// Steps of a short one, for what blocks leave; 0 where there is none.
+    short: u32,
     /// Whatever the operands.
     fixed: u32,
     /// Each block of steps of `k`.
     block: u32,
+    /// The short one.
+    half: u32,
     /// Each step that is left.
     step: u32,
     /// Where whole sums become real outputs.
@@ -61,8 +65,13 @@ impl Price {
     /// Of so many steps whose whole sums are the outputs.
     pub(crate) fn of_sums(&self, steps: usize) -> u64 {
         let unroll = self.unroll as usize;
-        let (blocks, rest) = ((steps / unroll) as u64, (steps % unroll) as u64);
-        u64::from(self.fixed) + blocks * u64::from(self.block) + rest * u64::from(self.step)
+        let (blocks, rest) = ((steps / unroll) as u64, (steps % unroll) as u32);
+        let halves = rest.checked_div(self.short).unwrap_or(0);
+        let single = rest - halves * self.short;
+        u64::from(self.fixed)
+            + blocks * u64::from(self.block)
+            + u64::from(halves * self.half)
+            + u64::from(single * self.step)
     }
 
     /// What comes after the sums.

@@ -1,6 +1,7 @@
 //! Matrices turned: rows become columns.
 
 use crate::lanes::F32x4;
+use crate::room::unwritten;
 
 /// `to[column][row] = from[row][column]`, rows of `from` being `stride` apart, those of `to` dense.
 ///
@@ -12,6 +13,17 @@ pub fn turn(from: &[f32], rows: usize, columns: usize, stride: usize, to: &mut [
     assert!(to.len() >= rows * columns, "no room for the turned matrix");
     // SAFETY: there is room (asserted).
     unsafe { turn_to(from, rows, columns, stride, to.as_mut_ptr()) }
+}
+
+/// A matrix turned, dense, as [`turn`] does.
+///
+/// # Panics
+/// Where the slice is shorter than the matrix.
+pub fn in_columns(from: &[f32], rows: usize, columns: usize, stride: usize) -> Vec<f32> {
+    // SAFETY: all of it is written.
+    let mut to = unsafe { unwritten(rows * columns) };
+    turn(from, rows, columns, stride, &mut to);
+    to
 }
 
 /// [`turn`] to an address.
@@ -146,17 +158,32 @@ pub fn repeat(pattern: [u8; 16], to: &mut [u8]) {
     rest.copy_from_slice(&pattern[..rest.len()]);
 }
 
-/// `x = x + other`, then held between the bounds; what is no number stays so.
+/// `x = x + other`, then held between the bounds; what is no number stays so. About 5 instructions a number.
 ///
 /// # Panics
 /// Where `other` is shorter.
 pub fn finish(x: &mut [f32], other: Option<&[f32]>, bounds: Option<(f32, f32)>) {
     assert!(other.is_none_or(|other| other.len() >= x.len()), "the other operand is shorter");
     let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-    for (at, x) in x.iter_mut().enumerate() {
-        let sum = *x + other.map_or(0.0, |other| other[at]);
+    let end = |x: &mut [f32; 4], other: F32x4| {
+        let sum = F32x4::of(x) + other;
+        // SAFETY: it has four numbers.
+        unsafe { sum.above(F32x4::splat(low)).below(F32x4::splat(high)).store(x.as_mut_ptr()) };
+    };
+    let last = |x: &mut f32, other: f32| {
+        let sum = *x + other;
         let sum = if sum < low { low } else { sum };
         *x = if high < sum { high } else { sum };
+    };
+    let length = x.len();
+    let (fours, rest) = x.as_chunks_mut::<4>();
+    if let Some(other) = other {
+        let (others, others_rest) = other[..length].as_chunks::<4>();
+        fours.iter_mut().zip(others).for_each(|(x, other)| end(x, F32x4::of(other)));
+        rest.iter_mut().zip(others_rest).for_each(|(x, other)| last(x, *other));
+    } else {
+        fours.iter_mut().for_each(|x| end(x, F32x4::splat(0.0)));
+        rest.iter_mut().for_each(|x| last(x, 0.0));
     }
 }
 
@@ -209,10 +236,13 @@ mod tests {
 
     #[test]
     fn an_end_is_added_and_bounded() {
-        let mut x = [1.0, 2.0, f32::NAN, -4.0];
-        finish(&mut x, Some(&[0.5, 5.0, 1.0, 1.0]), Some((-1.0, 6.0)));
-        assert_eq!(x[..2], [1.5, 6.0]);
-        assert!(x[2].is_nan());
-        assert_eq!(x[3], -1.0);
+        // By fours, and what is left.
+        let mut x = [1.0, 2.0, f32::NAN, -4.0].repeat(3)[..11].to_vec();
+        finish(&mut x, Some(&[0.5, 5.0, 1.0, 1.0].repeat(3)), Some((-1.0, 6.0)));
+        for x in x.chunks(4) {
+            assert_eq!(x[..2], [1.5, 6.0]);
+            assert!(x[2].is_nan());
+            assert_eq!(x.get(3).copied().unwrap_or(-1.0), -1.0);
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use ic_nn_types::{EstimateRequest, EstimateResponse, NamedShape};
 use serde_json::{Value, json};
 
-use crate::args::EstimateArgs;
+use crate::args::{EstimateArgs, SCHEDULES};
 use crate::commands::model_file::{self, ModelFiles};
 use crate::commands::quantize;
 use crate::failure::Failure;
@@ -40,7 +40,7 @@ pub fn estimate(args: &EstimateArgs, progress: Progress) -> Result<(), Failure> 
 /// A canister for one command is given the file: what it makes of it is what is estimated, not what this machine would.
 fn of_file(path: &Path, args: &EstimateArgs, progress: Progress) -> Result<(), Failure> {
     let files = ModelFiles::read(path, &args.data)?;
-    let target = Target::unlimited(&wasm::find(args.target.wasm.wasm.as_deref())?, progress)?;
+    let target = Target::unlimited(&wasm::find(args.target.wasm.wasm.as_deref())?, SCHEDULES[0], progress)?;
     let version = model_file::upload(&target, &model_file::name_of(path), &files, None, progress)?;
     let model = format!("{}:{}", version.name, version.version);
     quantize::set(&target.client(), &model, &args.quantize, progress)?;

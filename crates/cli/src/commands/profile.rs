@@ -22,6 +22,11 @@ const NODES: [u128; 2] = [13, 34];
 /// Cycles that a GiB of memory costs a year on 13 nodes: 127,000 a second.
 const GIB_YEAR_CYCLES: u128 = 127_000 * 31_556_952;
 
+/// Bringing the graph back after an upgrade.
+const IMAGE: &str = "load, from its image";
+/// The same where there is no image, as where another build wrote it.
+const FILE: &str = "load, from its file";
+
 /// One measured step.
 struct Step {
     what: &'static str,
@@ -50,7 +55,7 @@ pub fn profile(args: &ProfileArgs, progress: Progress) -> Result<(), Failure> {
     input::check_files(&args.input)?;
     let files = ModelFiles::read(&args.model, &args.data)?;
     let wasm = wasm::find(args.wasm.wasm.as_deref())?;
-    let target = Target::unlimited(&wasm, progress)?;
+    let target = Target::unlimited(&wasm, &args.schedule, progress)?;
     let Target::Local(local) = &target else { return Ok(()) };
     let profile = measure(&target, local, &wasm, args, &files, progress)?;
     if let (Some(path), Some(nodes)) = (&args.page, &profile.nodes) {
@@ -96,8 +101,19 @@ fn measure(
     upgraded?;
     steps.push(Step { what: "upgrade the canister", charge, query: false });
     let (loaded, charge) = local.charged(|| client.load_by_name(&model));
-    loaded?;
-    steps.push(Step { what: "load", charge, query: false });
+    // Where it has no image, it was loaded from its file.
+    let graph = loaded?;
+    let imaged = client.get_property(graph, "image_bytes")?.is_some_and(|bytes| bytes != "0");
+    if imaged {
+        steps.push(Step { what: IMAGE, charge, query: false });
+        client.set_property(graph, "image", Some("false"))?;
+        client.unload(graph)?;
+        let (loaded, charge) = local.charged(|| client.load_by_name(&model));
+        client.set_property(loaded?, "image", None)?;
+        steps.push(Step { what: FILE, charge, query: false });
+    } else {
+        steps.push(Step { what: FILE, charge, query: false });
+    }
     let mut steady = 0;
     let mut not_queried = None;
     for (what, by) in [

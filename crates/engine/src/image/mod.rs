@@ -17,7 +17,7 @@
 //!
 //! The plan in it is that for the smallest shapes; for others a graph with dynamic dimensions takes its model, which is brought from
 //! the file then ([`Graph::bring`]). A graph whose plans are made for values of its inputs has no image, nor has one with an
-//! operator that is not among those of [`ops`].
+//! operator that is not among those of its module `ops`.
 
 mod graph;
 mod ops;

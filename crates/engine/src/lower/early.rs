@@ -22,7 +22,7 @@ use super::product::Product;
 use super::{constant, floats, fuse, replace, shape, widen};
 
 /// Lowers what can be, where the graph moves no axes of what has an image's rank.
-pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResult<()> {
+pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing, fused: bool) -> TractResult<()> {
     if !model.nodes().iter().any(|node| node.op_is::<Conv>()) {
         return Ok(());
     }
@@ -43,7 +43,9 @@ pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResul
     for id in model.eval_order()? {
         convolution(model, id, packing, innermost.get(&id).copied().unwrap_or_default())?;
     }
-    fuse::fuse(model)?;
+    if fused {
+        fuse::fuse(model)?;
+    }
     model.compact()
 }
 

@@ -47,10 +47,28 @@ pub(crate) fn packing(precision: Precision) -> Packing {
     Packing { precision, spare: TRANSFORMED_BYTES, wide: 0 }
 }
 
+/// Which passes run. A graph means the same without any of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Passes {
+    /// Convolutions before tract declutters.
+    pub(crate) early: bool,
+    /// Whatever has a kernel, after it.
+    pub(crate) nodes: bool,
+    /// What follows them moves in.
+    pub(crate) fuse: bool,
+}
+
+impl Passes {
+    /// All of them.
+    pub(crate) const ALL: Passes = Passes { early: true, nodes: true, fuse: true };
+}
+
 /// Lowers what need not be decluttered first.
-pub(crate) fn lower_early(model: &mut TypedModel, packing: &mut Packing) -> TractResult<()> {
-    exact::fuse(model)?;
-    early::lower(model, packing)
+pub(crate) fn lower_early(model: &mut TypedModel, packing: &mut Packing, passes: Passes) -> TractResult<()> {
+    if passes.fuse {
+        exact::fuse(model)?;
+    }
+    if passes.early { early::lower(model, packing, passes.fuse) } else { Ok(()) }
 }
 
 /// Lets the first of a graph's weights be wide.
@@ -62,7 +80,10 @@ fn widen(model: &TypedModel, packing: &mut Packing) -> TractResult<()> {
 }
 
 /// Lowers what can be in a decluttered graph.
-pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResult<()> {
+pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passes) -> TractResult<()> {
+    if !passes.nodes {
+        return Ok(());
+    }
     if !model.nodes().iter().any(|node| node.op_is::<Lowered>()) {
         widen(model, packing)?;
     }
@@ -95,7 +116,9 @@ pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResul
             }
         }
     }
-    fuse::fuse(model)?;
+    if passes.fuse {
+        fuse::fuse(model)?;
+    }
     model.compact()
 }
 
@@ -150,5 +173,7 @@ fn floats(tensor: &Tensor) -> TractResult<&[f32]> {
     tensor.try_as_plain_ram()?.as_slice::<f32>()
 }
 
+#[cfg(test)]
+mod passes;
 #[cfg(test)]
 mod tests;

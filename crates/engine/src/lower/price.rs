@@ -7,8 +7,8 @@ use ic_nn_kernels::{
 use super::node::{Body, Lowered};
 use super::product::{Packed, Product};
 
-/// Zeros of a number: one a byte.
-const ZERO: u64 = 4;
+/// Room for a copy.
+const ROOM: u64 = 300;
 /// A step through the outer loops of a product, beside the product.
 const STEP: u64 = 250;
 
@@ -42,9 +42,9 @@ impl Product {
         let copied = if !self.copies() {
             0
         } else if self.loops.p.narrow == 1 && self.loops.k.narrow >= m {
-            ZERO * (m * k) as u64 + instructions_of_turning(k, m)
+            ROOM + instructions_of_turning(k, m)
         } else {
-            m as u64 * (60 + (ZERO + 14) * k as u64)
+            m as u64 * (60 + 18 * k as u64)
         };
         let first = |packed: &[Panels], others: usize, follows: Follows| {
             packed.first().map_or(0, |panels| panels.instructions(others, follows))
@@ -53,17 +53,10 @@ impl Product {
             Packed::Wide(packed) => first(packed, m, follows) + copied,
             Packed::Narrow(packed) => first(packed, n, follows),
             Packed::Turned(packed) => {
-                let seen = if self.lies_by_columns() {
-                    ZERO * (n * k) as u64 + instructions_of_turning(k, n)
-                } else {
-                    0
-                };
+                let seen = if self.lies_by_columns() { ROOM + instructions_of_turning(k, n) } else { 0 };
                 let before = Follows { residual: false, bounds: follows.bounds && !follows.residual };
                 let finished = if follows.residual { instructions_of_finishing(m * n, follows) } else { 0 };
-                seen + first(packed, n, before)
-                    + ZERO * (m * n) as u64
-                    + instructions_of_turning(n, m)
-                    + finished
+                seen + first(packed, n, before) + ROOM + instructions_of_turning(n, m) + finished
             }
             Packed::Run => {
                 let apart = [self.loops.k.wide, self.loops.q.wide];

@@ -265,22 +265,13 @@ impl Product {
                 Packed::Wide(packed) => self.rows(&packed[self.which[step]], &x[narrow..], out, to, after),
                 Packed::Turned(packed) => {
                     let (rows, columns) = (q.length, p.length);
-                    let mut rowwise = vec![0.0; rows * columns];
-                    let bounds = after.bounds.filter(|_| after.residual.is_none());
-                    let end = After { residual: None, bounds };
-                    let (packed, dense) = (&packed[self.which[step]], Matrix::dense(rows, columns));
+                    let (packed, out) = (&packed[self.which[step]], &mut out[..rows * columns]);
                     if self.lies_by_columns() {
-                        let mut seen = vec![0.0; rows * k.length];
                         let stride = if k.length > 1 { k.wide } else { rows };
-                        ic_nn_kernels::turn(&x[wide..], k.length, rows, stride, &mut seen);
-                        packed.under(&seen, Matrix::dense(rows, k.length), &mut rowwise, dense, end);
+                        let seen = ic_nn_kernels::in_columns(&x[wide..], k.length, rows, stride);
+                        packed.under_and_turned(&seen, Matrix::dense(rows, k.length), out, after);
                     } else {
-                        packed.under(&x[wide..], lies(rows, k.length, q.wide), &mut rowwise, dense, end);
-                    }
-                    let out = &mut out[..rows * columns];
-                    ic_nn_kernels::turn(&rowwise, rows, columns, columns, out);
-                    if after.residual.is_some() {
-                        ic_nn_kernels::finish(out, after.residual, after.bounds);
+                        packed.under_and_turned(&x[wide..], lies(rows, k.length, q.wide), out, after);
                     }
                 }
                 Packed::Run => {
@@ -314,16 +305,17 @@ impl Product {
             let from = Matrix { rows: p.length, columns: k.length, stride };
             return weights.under(x, from, out, to, after);
         }
-        let mut copy = vec![0.0; p.length * k.length];
-        if p.narrow == 1 && k.narrow >= p.length {
-            ic_nn_kernels::turn(x, k.length, p.length, k.narrow, &mut copy);
+        let copy = if p.narrow == 1 && k.narrow >= p.length {
+            ic_nn_kernels::in_columns(x, k.length, p.length, k.narrow)
         } else {
+            let mut copy = vec![0.0; p.length * k.length];
             for (row, copy) in copy.chunks_exact_mut(k.length.max(1)).enumerate() {
                 for (step, copy) in copy.iter_mut().enumerate() {
                     *copy = x[row * p.narrow + step * k.narrow];
                 }
             }
-        }
+            copy
+        };
         weights.under(&copy, Matrix::dense(p.length, k.length), out, to, after);
     }
 }

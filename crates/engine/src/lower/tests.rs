@@ -10,7 +10,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::{Lowered, lower, packing};
+use super::{Lowered, Passes, lower, packing};
 
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -33,7 +33,7 @@ fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered, &mut packing(Precision::F32)).unwrap();
+    lower(&mut lowered, &mut packing(Precision::F32), Passes::ALL).unwrap();
     let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
     let left =
         lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
@@ -51,7 +51,7 @@ fn cosine(model: TypedModel, inputs: &[Tensor], precision: Precision) -> f64 {
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered, &mut packing(precision)).unwrap();
+    lower(&mut lowered, &mut packing(precision), Passes::ALL).unwrap();
     assert!(lowered.nodes().iter().any(|node| node.op_is::<Lowered>()));
     let got = run(lowered);
     let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
@@ -317,7 +317,7 @@ fn early_convolutions_agree() {
                 model.into_optimized().unwrap().into_runnable().unwrap().run(tvec!(input)).unwrap().remove(0)
             };
             let mut lowered = model.clone();
-            super::lower_early(&mut lowered, &mut packing(Precision::F32)).unwrap();
+            super::lower_early(&mut lowered, &mut packing(Precision::F32), Passes::ALL).unwrap();
             let left = lowered
                 .nodes()
                 .iter()
@@ -368,7 +368,7 @@ fn channels_alone_lie_innermost() {
                 model.into_optimized().unwrap().into_runnable().unwrap().run(tvec!(input)).unwrap().remove(0)
             };
             let mut lowered = model.clone();
-            super::lower_early(&mut lowered, &mut packing(Precision::F32)).unwrap();
+            super::lower_early(&mut lowered, &mut packing(Precision::F32), Passes::ALL).unwrap();
             let bodies: Vec<_> = (lowered.nodes().iter())
                 .filter_map(|node| node.op_as::<Lowered>())
                 .filter(|op| matches!(&*op.body, super::node::Body::HwcDepthwise(_)))

@@ -3,7 +3,7 @@
 //! A panel's numbers are laid as floats first, a step of all its outputs after the other. Then each four outputs are measured and
 //! rounded, a vector a step. Where a panel has fewer outputs than four, they are taken one by one, to the same bits.
 
-use super::{NEAREST, nearest, unit};
+use super::units::{NEAREST, nearest, unit};
 use crate::lanes::F32x4;
 
 /// Steps whose magnitudes and squares are added up as f32: sums of more are of f64, since int16 fills what a sum has to the last of

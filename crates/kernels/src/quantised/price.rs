@@ -5,25 +5,22 @@ use crate::price::{Follows, ROOM, ZERO};
 use crate::product::{By, counted, cuts};
 use crate::tile::family;
 
-/// Beside what a tile is charged: what its call is made up of, most of it zeroing the places for what fills no vector, which are
-/// eight rows of one vector where the weights are rows, of eight where they are columns.
-const CALL_OF_ROWS: u64 = 550;
-const CALL_OF_COLUMNS: u64 = 2_560;
-/// The magnitude of a number, four at a time.
+/// Beside what a tile is charged: what its call is made up of.
+const CALL: u64 = 150;
+/// The magnitude of a number, sixteen at a time.
 const MAGNITUDE: u64 = 3;
-/// A number in whole units, eight at a time.
+/// A number in whole units, sixteen at a time where they lie in a row, four where two rows are taken in turn.
 const UNITS: u64 = 4;
 /// A row whose magnitude is taken and that is turned to whole units, beside its numbers.
-const ROW: u64 = 160;
+const ROW: u64 = 140;
 
 impl WholeWeights {
     /// What [`WholeWeights::times`] or [`WholeWeights::under`] takes over `others` rows or columns of the other operand.
     pub fn instructions(&self, others: usize, follows: Follows) -> u64 {
         let (tiles, steps) = (family(self.tiles), self.k.div_ceil(2));
-        let call = if self.by == By::Rows { CALL_OF_ROWS } else { CALL_OF_COLUMNS };
         let sum = |rows: usize, vectors: usize, single: usize| -> u64 {
             counted(tiles, rows, vectors, single)
-                .map(|(tile, count)| count * (tile.price.of(steps) + tile.price.after(follows) + call))
+                .map(|(tile, count)| count * (tile.price.of(steps) + tile.price.after(follows) + CALL))
                 .sum()
         };
         let numbers = (self.k * others) as u64;
@@ -53,7 +50,6 @@ impl WholeWeights {
                     + sum(others, vectors, 0)
                     + copies
                     + numbers * (MAGNITUDE + UNITS)
-                    + ZERO * (steps * others) as u64
                     + others as u64 * ROW
             }
         }
