@@ -27,10 +27,11 @@ fn main() {
             };
             format!("twin::{name}::<{}, {}>", tile.rows, tile.vectors)
         };
-        let Price { fixed, block, half, step, clamp, residual } = tile.emit().1;
+        let Price { fixed, block, half, step, scale, clamp, residual } = tile.emit().1;
         let (unroll, short) = (tile.unroll(), tile.half());
         let price = format!(
-            "Price {{ unroll: {unroll}, short: {short}, fixed: {fixed}, block: {block}, half: {half}, step: {step}, clamp: {clamp}, residual: {residual} }}"
+            "Price {{ unroll: {unroll}, short: {short}, fixed: {fixed}, block: {block}, half: {half}, step: {step}, \
+             scale: {scale}, clamp: {clamp}, residual: {residual} }}"
         );
         writeln!(table, "    Tile {{ function: {function}, price: {price} }},").expect("a string takes it");
     }

@@ -14,8 +14,8 @@ fn main() {
             let rest = steps % unroll;
             let halves = rest.checked_div(u64::from(tile.half())).unwrap_or(0);
             let single = rest - halves * u64::from(tile.half());
-            (price.fixed + steps / unroll * price.block + halves * price.half + single * price.step) as f64
-                / (steps as f64 * lanes)
+            let sums = steps / unroll * price.block + halves * price.half + single * price.step;
+            (price.fixed + price.scale + sums) as f64 / (steps as f64 * lanes)
         };
         let limit = price.block as f64 / (unroll as f64 * lanes);
         println!("{:<24}{:>8.3}{:>8.3}{:>8.3}{:>8.3}", tile.name(), at(32), at(128), at(512), limit);

@@ -75,6 +75,8 @@ pub struct Price {
     pub half: u64,
     /// Each step that is left.
     pub step: u64,
+    /// Where whole sums become real outputs.
+    pub scale: u64,
     /// Where outputs are held between two bounds.
     pub clamp: u64,
     /// Where something is added to the outputs.
@@ -122,7 +124,8 @@ enum P {
     ResidualStride,
     /// Not 0 where outputs are held between the two bounds.
     Clamp,
-    /// Addresses of the factors of whole sums, f32: one a row; one a column where the vector side is packed.
+    /// Addresses of the factors of whole sums, f32: one a row; one a column where the vector side is packed. Where there are none
+    /// for the rows (0), whole sums are the outputs, int32, modulo 2^32.
     RowScale,
     ColumnScale,
     /// The bounds, f32.
@@ -173,14 +176,14 @@ impl Tile {
             steps => e.rounds(P::Steps as u32, steps, |e| w.steps(e, steps)),
         };
         let step = e.rounds(P::Steps as u32, 1, |e| w.steps(e, 1));
-        w.real(&mut e);
+        let scale = if self.kind.whole() { e.when(P::RowScale as u32, |e| w.real(e)) } else { 0 };
         // What follows an addition in a graph bounds its result.
         let residual = e.when(P::Residual as u32, |e| w.residual(e));
         let clamp = e.when(P::Clamp as u32, |e| w.clamp(e));
         w.store(&mut e);
         // Entry 1, a call by the table 10, and its operands.
         let fixed = e.take() + 12 + u64::from(PARAMETERS);
-        (e.finish(), Price { fixed, block, half, step, clamp, residual })
+        (e.finish(), Price { fixed, block, half, step, scale, clamp, residual })
     }
 }
 
@@ -349,9 +352,6 @@ impl Writer {
 
     /// Whole sums to real ones: times the row's and the column's factor, plus the bias.
     fn real(&mut self, e: &mut Emit) {
-        if self.tile.kind == Kind::F32 {
-            return;
-        }
         let (rows, vectors) = (self.sums.len(), self.sums[0].len());
         for row in 0..rows {
             let factor = self.splats[1];

@@ -100,7 +100,7 @@ fn by_blocks(begin: f32, products: impl Iterator<Item = f32>, block: usize) -> f
     blocks.chain(rest.iter().copied()).fold(begin, |sum, next| sum + next)
 }
 
-fn priced(tile: Tile, price: Price, steps: u64, clamp: bool, residual: bool) -> u64 {
+fn priced(tile: Tile, price: Price, steps: u64, scale: bool, clamp: bool, residual: bool) -> u64 {
     let (unroll, half) = (u64::from(tile.unroll()), u64::from(tile.half()));
     let rest = steps % unroll;
     let halves = rest.checked_div(half).unwrap_or(0);
@@ -108,6 +108,7 @@ fn priced(tile: Tile, price: Price, steps: u64, clamp: bool, residual: bool) -> 
         + steps / unroll * price.block
         + halves * price.half
         + (rest - halves * half) * price.step
+        + if scale { price.scale } else { 0 }
         + if clamp { price.clamp } else { 0 }
         + if residual { price.residual } else { 0 }
 }
@@ -131,13 +132,16 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
     let mut next = numbers(11);
     for (ix, &tile) in tiles.iter().enumerate() {
         let (_, price) = tile.emit();
-        for (steps, clamp, residual) in [
-            (0, false, false),
-            (1, true, false),
-            (8, false, false),
-            (16, false, true),
-            (27, true, false),
-            (37, true, true),
+        let whole = tile.kind != Kind::F32;
+        for (steps, scale, clamp, residual) in [
+            (0, true, false, false),
+            (1, true, true, false),
+            (8, true, false, false),
+            (16, true, false, true),
+            (27, true, true, false),
+            (37, true, true, true),
+            (27, false, false, false),
+            (37, false, false, false),
         ] {
             let (rows, columns) = (tile.rows as usize, 4 * tile.vectors as usize);
             let o = operands(tile, steps, &mut next);
@@ -171,7 +175,7 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                 int(if residual { RESIDUAL } else { 0 }),
                 int(4 * added_stride),
                 int(usize::from(clamp)),
-                int(ROW_SCALE),
+                int(if scale { ROW_SCALE } else { 0 }),
                 int(COLUMN_SCALE),
                 Val::F32((-0.75f32).to_bits()),
                 Val::F32(0.5f32.to_bits()),
@@ -184,8 +188,8 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
             let spent = (1u64 << 40) - left as u64 + CALL;
             assert_eq!(
                 spent,
-                priced(tile, price, steps as u64, clamp, residual),
-                "price of {} over {steps} steps, clamp {clamp}, residual {residual}",
+                priced(tile, price, steps as u64, scale && whole, clamp, residual),
+                "price of {} over {steps} steps, scale {scale}, clamp {clamp}, residual {residual}",
                 tile.name()
             );
             let mut out = vec![0u8; 4 * rows * out_stride];
@@ -199,6 +203,13 @@ fn tiles_compute_what_they_say_at_the_price_they_say() {
                         Kind::I8 | Kind::I16 => {
                             let sum =
                                 products.fold(0i32, |sum, (a, b)| sum.wrapping_add(a as i32 * b as i32));
+                            if !scale {
+                                let at = 4 * (row * out_stride + column);
+                                let got =
+                                    i32::from_le_bytes([out[at], out[at + 1], out[at + 2], out[at + 3]]);
+                                assert_eq!(got, sum, "{} [{row}][{column}]", tile.name());
+                                continue;
+                            }
                             let real = sum as f32 * row_scale[row];
                             let real = if tile.packed == Packed::Vector {
                                 real * column_scale[column]

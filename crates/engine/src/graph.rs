@@ -16,7 +16,7 @@ use crate::plan::{NodeCost, Output, Plan};
 use crate::source::{Kept, Source};
 use crate::{
     Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, formats,
-    ops, tensors,
+    ops, pairs, tensors,
 };
 
 /// Plans kept for a graph with dynamic dimensions: the newest shapes a caller uses, each with its own packed weights.
@@ -512,11 +512,17 @@ fn undecided(
     planned
 }
 
-fn decode(proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
+fn decode(mut proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
     let engine = |e: TractError| refused_or(&e);
+    if let Some(graph) = proto.graph.as_mut() {
+        pairs::fuse(graph);
+    }
     // What exporters write about intermediate values contradicts the graph often enough, and is never needed.
-    let onnx =
-        tract_onnx::Onnx { op_register: ops::register(), ignore_value_info: true, ..Default::default() };
+    let onnx = tract_onnx::Onnx {
+        op_register: ops::register_of_decoded(),
+        ignore_value_info: true,
+        ..Default::default()
+    };
     let mut model = onnx.model_for_proto_model(&proto).map_err(engine)?;
     drop(proto);
     let names: Vec<&str> = description.inputs.iter().map(|i| i.name.as_str()).collect();

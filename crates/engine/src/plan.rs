@@ -12,6 +12,7 @@ use tract_onnx::tract_hir::ops::konst::Const;
 
 use crate::check::admit;
 use crate::error::{one_line, refused_or};
+use crate::exact::Exact;
 use crate::guard::Guard;
 use crate::lower::Passes;
 use crate::ops::{Fault, Kernel};
@@ -304,7 +305,8 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
             return 0;
         }
         let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch)
-            + node.op.downcast_ref::<lower::Lowered>().map_or(0, lower::Lowered::scratch);
+            + node.op.downcast_ref::<lower::Lowered>().map_or(0, lower::Lowered::scratch)
+            + node.op.downcast_ref::<Exact>().map_or(0, Exact::scratch);
         node.outputs
             .iter()
             .map(|o| {

@@ -78,6 +78,65 @@ mod inner {
         unsafe { v128_store(at.cast(), i16x8_shuffle::<0, 8, 2, 10, 4, 12, 6, 14>(a, b)) }
     }
 
+    /// Whole numbers of two arrays, added and made real.
+    #[inline(always)]
+    pub(super) unsafe fn sums(at: *const i32, added: *const i32) -> v128 {
+        // SAFETY: the caller's.
+        unsafe { f32x4_convert_i32x4(i32x4_add(v128_load(at.cast()), v128_load(added.cast()))) }
+    }
+
+    /// Whole numbers, with one number added, made real.
+    #[inline(always)]
+    pub(super) unsafe fn sums_and(at: *const i32, added: i32) -> v128 {
+        // SAFETY: the caller's.
+        unsafe { f32x4_convert_i32x4(i32x4_add(v128_load(at.cast()), i32x4_splat(added))) }
+    }
+
+    /// Sixteen bytes, some of their bits turned over, made real.
+    #[inline(always)]
+    pub(super) unsafe fn sixteen(at: *const u8, flip: u8) -> [v128; 4] {
+        // SAFETY: the caller's.
+        let bytes = v128_xor(unsafe { v128_load(at.cast()) }, u8x16_splat(flip));
+        let (low, high) = (u16x8_extend_low_u8x16(bytes), u16x8_extend_high_u8x16(bytes));
+        let real = |four: v128| f32x4_convert_i32x4(four);
+        [
+            real(u32x4_extend_low_u16x8(low)),
+            real(u32x4_extend_high_u16x8(low)),
+            real(u32x4_extend_low_u16x8(high)),
+            real(u32x4_extend_high_u16x8(high)),
+        ]
+    }
+
+    /// The lower halves of all four, with a number added, held to the bounds of a byte.
+    #[inline(always)]
+    pub(super) unsafe fn store_held(at: *mut u8, four: [v128; 4], zero: i16, signed: bool) {
+        let [a, b, c, d] = four;
+        let zero = i16x8_splat(zero);
+        let low = i16x8_add(i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(a, b), zero);
+        let high = i16x8_add(i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(c, d), zero);
+        let held = if signed { i8x16_narrow_i16x8(low, high) } else { u8x16_narrow_i16x8(low, high) };
+        // SAFETY: the caller's.
+        unsafe { v128_store(at.cast(), held) }
+    }
+
+    /// Eight halves of both arrays, in turn; every one or every other of them.
+    #[inline(always)]
+    pub(super) unsafe fn interleave<const EVERY: usize>(a: *const i16, b: *const i16, to: *mut i16) {
+        // SAFETY: the caller's.
+        unsafe {
+            let eight = |from: *const i16| {
+                if EVERY == 1 {
+                    return v128_load(from.cast());
+                }
+                let (low, high) = (v128_load(from.cast()), v128_load(from.add(8).cast()));
+                i16x8_shuffle::<0, 2, 4, 6, 8, 10, 12, 14>(low, high)
+            };
+            let (a, b) = (eight(a), eight(b));
+            v128_store(to.cast(), i16x8_shuffle::<0, 8, 1, 9, 2, 10, 3, 11>(a, b));
+            v128_store(to.add(8).cast(), i16x8_shuffle::<4, 12, 5, 13, 6, 14, 7, 15>(a, b));
+        }
+    }
+
     /// The lowest bytes of both, in turn.
     #[inline(always)]
     pub(super) unsafe fn store_byte_pairs(at: *mut u8, a: v128, b: v128) {
@@ -195,6 +254,48 @@ mod inner {
     }
 
     #[inline(always)]
+    pub(super) unsafe fn sums(at: *const i32, added: *const i32) -> Inner {
+        // SAFETY: the caller's.
+        let (a, b) =
+            unsafe { (at.cast::<[i32; 4]>().read_unaligned(), added.cast::<[i32; 4]>().read_unaligned()) };
+        [0, 1, 2, 3].map(|lane| a[lane].wrapping_add(b[lane]) as f32)
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn sums_and(at: *const i32, added: i32) -> Inner {
+        // SAFETY: the caller's.
+        unsafe { at.cast::<[i32; 4]>().read_unaligned() }.map(|a| a.wrapping_add(added) as f32)
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn sixteen(at: *const u8, flip: u8) -> [Inner; 4] {
+        // SAFETY: the caller's.
+        let bytes = unsafe { at.cast::<[u8; 16]>().read_unaligned() };
+        [0, 4, 8, 12].map(|first| [0, 1, 2, 3].map(|lane| f32::from(bytes[first + lane] ^ flip)))
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn store_held(at: *mut u8, four: [Inner; 4], zero: i16, signed: bool) {
+        for (ix, x) in four.as_flattened().iter().enumerate() {
+            let sum = (x.to_bits() as i16).wrapping_add(zero);
+            let held = if signed { sum.clamp(-128, 127) as i8 as u8 } else { sum.clamp(0, 255) as u8 };
+            // SAFETY: the caller's.
+            unsafe { at.add(ix).write(held) };
+        }
+    }
+
+    #[inline(always)]
+    pub(super) unsafe fn interleave<const EVERY: usize>(a: *const i16, b: *const i16, to: *mut i16) {
+        for ix in 0..8 {
+            // SAFETY: the caller's.
+            unsafe {
+                to.add(2 * ix).write(a.add(EVERY * ix).read());
+                to.add(2 * ix + 1).write(b.add(EVERY * ix).read());
+            }
+        }
+    }
+
+    #[inline(always)]
     pub(super) unsafe fn store_byte_pairs(at: *mut u8, a: Inner, b: Inner) {
         let byte = |x: f32| x.to_bits() as u8;
         let bytes =
@@ -221,7 +322,57 @@ mod inner {
 
 use inner::Inner;
 
+/// Writes eight halves of both arrays, in turn: those that lie `EVERY` apart, 1 or 2.
+///
+/// # Safety
+/// Both arrays have `8 * EVERY`, and there is room for sixteen.
+#[inline(always)]
+pub(crate) unsafe fn interleave<const EVERY: usize>(a: *const i16, b: *const i16, to: *mut i16) {
+    // SAFETY: the caller's.
+    unsafe { inner::interleave::<EVERY>(a, b, to) }
+}
+
+/// Sixteen bytes, unsigned once the bits of `flip` are turned over, made real.
+///
+/// # Safety
+/// Sixteen are there.
+#[inline(always)]
+pub(crate) unsafe fn sixteen(at: *const u8, flip: u8) -> [F32x4; 4] {
+    // SAFETY: the caller's.
+    unsafe { inner::sixteen(at, flip) }.map(F32x4)
+}
+
+/// Writes the lower halves of sixteen floats as bytes, with `zero` added and held to what a signed or an unsigned byte has.
+///
+/// # Safety
+/// There is room for sixteen.
+#[inline(always)]
+pub(crate) unsafe fn store_held(four: [F32x4; 4], zero: i16, signed: bool, at: *mut u8) {
+    // SAFETY: the caller's.
+    unsafe { inner::store_held(at, four.map(|x| x.0), zero, signed) }
+}
+
 impl F32x4 {
+    /// Four whole numbers with those of another array added, modulo 2^32, made real.
+    ///
+    /// # Safety
+    /// Four are at both.
+    #[inline(always)]
+    pub(crate) unsafe fn sums(at: *const i32, added: *const i32) -> F32x4 {
+        // SAFETY: the caller's.
+        F32x4(unsafe { inner::sums(at, added) })
+    }
+
+    /// Four whole numbers with one added, modulo 2^32, made real.
+    ///
+    /// # Safety
+    /// Four are there.
+    #[inline(always)]
+    pub(crate) unsafe fn sums_and(at: *const i32, added: i32) -> F32x4 {
+        // SAFETY: the caller's.
+        F32x4(unsafe { inner::sums_and(at, added) })
+    }
+
     /// The same in every lane.
     #[inline(always)]
     pub fn splat(x: f32) -> F32x4 {

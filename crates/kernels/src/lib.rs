@@ -7,6 +7,7 @@
 
 mod conv;
 mod depthwise;
+mod exact;
 mod hwc;
 pub mod image;
 pub mod lanes;
@@ -29,6 +30,7 @@ mod winograd;
 
 pub use conv::Conv;
 pub use depthwise::Depthwise;
+pub use exact::{Bytes, ExactConv, ExactWeights, dequantise, quantise, real, requantise, span};
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
 pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};

@@ -48,6 +48,8 @@ pub(crate) struct Price {
     half: u32,
     /// Each step that is left.
     step: u32,
+    /// Where whole sums become real outputs.
+    scale: u32,
     /// Where outputs are held between bounds.
     pub(crate) clamp: u32,
     /// Where something is added.
@@ -57,6 +59,11 @@ pub(crate) struct Price {
 impl Price {
     /// Of so many steps, with nothing added.
     pub(crate) fn of(&self, steps: usize) -> u64 {
+        self.of_sums(steps) + u64::from(self.scale)
+    }
+
+    /// Of so many steps whose whole sums are the outputs.
+    pub(crate) fn of_sums(&self, steps: usize) -> u64 {
         let unroll = self.unroll as usize;
         let (blocks, rest) = ((steps / unroll) as u64, (steps % unroll) as u32);
         let halves = rest.checked_div(self.short).unwrap_or(0);
@@ -102,7 +109,7 @@ pub(crate) struct Call {
     /// The vector side, and bytes from step to step where it is not packed.
     pub(crate) vector: *const u8,
     pub(crate) vector_stride: usize,
-    /// The outputs, f32, and bytes from row to row.
+    /// The outputs, f32 or whole sums, and bytes from row to row.
     pub(crate) out: *mut u8,
     pub(crate) out_stride: usize,
     /// Steps of `k`.
@@ -114,7 +121,8 @@ pub(crate) struct Call {
     pub(crate) residual_stride: usize,
     /// Bounds of the outputs.
     pub(crate) bounds: Option<(f32, f32)>,
-    /// Factors of whole sums, one a row and, where the vector side is packed, one a column.
+    /// Factors of whole sums, one a row and, where the vector side is packed, one a column. Where those of the rows are null, whole
+    /// sums are the outputs, modulo 2^32: no bias is read, and nothing may follow.
     pub(crate) row_scale: *const u8,
     pub(crate) column_scale: *const u8,
 }

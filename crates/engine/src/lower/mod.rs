@@ -27,7 +27,8 @@ use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::identity::Identity;
 
-pub(crate) use node::Lowered;
+use crate::exact;
+pub(crate) use node::{Lowered, output};
 
 /// Bytes that a plan's weights may take so that products become fewer: transformed for minimal filtering, to four times what
 /// they are in the file, or three quarters more in Strassen's quarters; further products are plain. Constant, so that answers do
@@ -64,6 +65,9 @@ impl Passes {
 
 /// Lowers what need not be decluttered first.
 pub(crate) fn lower_early(model: &mut TypedModel, packing: &mut Packing, passes: Passes) -> TractResult<()> {
+    if passes.fuse {
+        exact::fuse(model)?;
+    }
     if passes.early { early::lower(model, packing, passes.fuse) } else { Ok(()) }
 }
 
@@ -83,6 +87,7 @@ pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passe
     if !model.nodes().iter().any(|node| node.op_is::<Lowered>()) {
         widen(model, packing)?;
     }
+    exact::pack(model)?;
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {
@@ -119,7 +124,7 @@ pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passe
 
 /// Makes another operator of node `id`, with other inputs and the same output. tract's own way is a patch, which compares
 /// the new node with every other.
-fn replace(model: &mut TypedModel, id: usize, op: Box<dyn TypedOp>, inputs: Vec<OutletId>) {
+pub(crate) fn replace(model: &mut TypedModel, id: usize, op: Box<dyn TypedOp>, inputs: Vec<OutletId>) {
     let nodes = model.nodes_mut();
     let node = &mut nodes[id];
     node.op = op;

@@ -181,7 +181,7 @@ impl Op for Lowered {
 
 /// A tensor for a kernel to write.
 #[allow(unsafe_code, reason = "zeros cost an instruction a byte, and every kernel writes every output")]
-fn output(shape: &[usize]) -> TractResult<Tensor> {
+pub(crate) fn output(shape: &[usize]) -> TractResult<Tensor> {
     // SAFETY: floats have no invalid bits, and each body writes every output: graphs with a length of 0 are not lowered, a
     // product's steps cover its output, and a convolution has as many images as outputs (`images`).
     unsafe { Tensor::uninitialized::<f32>(shape) }

@@ -4,7 +4,7 @@ use super::kernel::{Kernel, Run};
 use super::{attention, linear, math, moves, quant, recurrent, reduce, spatial};
 
 /// Names and functions. A name is in images, so it is never given to another function.
-const KERNELS: [(&str, Run); 23] = [
+const KERNELS: [(&str, Run); 24] = [
     ("ReverseSequence", moves::run_reverse_sequence),
     ("window", moves::run_window),
     ("OneHot", moves::run_one_hot),
@@ -20,6 +20,7 @@ const KERNELS: [(&str, Run); 23] = [
     ("Attention", attention::run),
     ("QuantizeLinear", quant::run_quantize),
     ("DequantizeLinear", quant::run_dequantize),
+    ("DynamicQuantizeLinear", quant::run_quantize_dynamically),
     ("recurrent", recurrent::run),
     ("Div", math::run_div),
     ("Pow", math::run_pow),

@@ -9,6 +9,7 @@ mod control;
 mod equal;
 mod filled;
 mod gemm;
+mod integer;
 mod kernel;
 pub(crate) mod kernels;
 mod linear;
@@ -51,6 +52,7 @@ const OWN: &[(&str, Wire)] = &[
     ("Col2Im", spatial::col2im),
     ("Compress", moves::compress),
     ("Conv", math::half_in_single),
+    ("ConvInteger", integer::integer),
     ("ConvTranspose", spatial::conv_transpose),
     ("CumProd", math::cum_prod),
     ("DFT", math::dft),
@@ -58,6 +60,7 @@ const OWN: &[(&str, Wire)] = &[
     ("DequantizeLinear", quant::dequantize),
     ("Det", math::det),
     ("Div", math::div),
+    ("DynamicQuantizeLinear", quant::quantize_dynamically),
     ("Dropout", math::dropout),
     ("GRU", recurrent::recurrent),
     ("Gemm", math::half_in_single),
@@ -70,6 +73,7 @@ const OWN: &[(&str, Wire)] = &[
     ("LogSoftmax", math::log_softmax),
     ("LpPool", spatial::lp_pool),
     ("MatMul", math::matmul),
+    ("MatMulInteger", integer::integer),
     ("MaxPool", spatial::pool),
     ("MaxUnpool", spatial::max_unpool),
     ("NonMaxSuppression", moves::non_max_suppression),
@@ -79,7 +83,8 @@ const OWN: &[(&str, Wire)] = &[
     ("PRelu", math::prelu),
     ("Pad", moves::pad),
     ("Pow", math::pow),
-    ("QLinearMatMul", quant::matmul),
+    ("QLinearConv", integer::linear),
+    ("QLinearMatMul", integer::linear),
     ("QuantizeLinear", quant::quantize),
     ("RMSNormalization", math::normalize),
     ("RNN", recurrent::recurrent),
@@ -101,6 +106,10 @@ const OWN: &[(&str, Wire)] = &[
 /// Operators that broadcast by their attribute `axis` before operator set 7.
 const BROADCAST_BY_AXIS: &[&str] =
     &["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"];
+
+/// What `pairs` writes in the place of a product, and of a convolution, between pairs. No file may name them.
+pub(crate) const PAIRED_PRODUCT: &str = "ic_nn.Product";
+pub(crate) const PAIRED_CONV: &str = "ic_nn.Conv";
 
 /// tract's own reader of ONNX, with the operators in the place of which ours stand as tract's would.
 fn stock() -> &'static Onnx {
@@ -128,6 +137,15 @@ pub(crate) fn register() -> OnnxOpRegister {
     }
     for name in BROADCAST_BY_AXIS {
         register.insert(name, lower_binary);
+    }
+    register
+}
+
+/// [`register`] with what is no operator of a file.
+pub(crate) fn register_of_decoded() -> OnnxOpRegister {
+    let mut register = register();
+    for name in [PAIRED_PRODUCT, PAIRED_CONV] {
+        register.insert(name, |ctx, node| Ok((Lowered::of(ctx, node, integer::linear), vec![])));
     }
     register
 }

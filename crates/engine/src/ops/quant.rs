@@ -91,7 +91,47 @@ pub(super) fn quantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     )
 }
 
+/// Runs of elements of one scale, one behind the other: how long, and how many before the scales begin anew. None where they are of
+/// blocks or of one element.
+fn runs(k: &Kernel, shape: &[usize]) -> Option<(usize, usize)> {
+    let (axis, block, count) = (k.int(0) as usize, k.int(1), k.int(2) as usize);
+    let all = shape.iter().product();
+    match (block, count) {
+        (_, 1) => Some((all, 1)),
+        (0, count) => Some((strides(shape).get(axis).copied()?, count)).filter(|(length, _)| *length > 1),
+        _ => None,
+    }
+}
+
+/// Goes through runs: what to do with each is told its elements, its scale and its zero point.
+fn each_run(
+    (length, count): (usize, usize),
+    all: usize,
+    scales: &[f32],
+    zeros: Option<&[i64]>,
+    mut with: impl FnMut(std::ops::Range<usize>, f32, i16),
+) {
+    for (ix, first) in (0..all).step_by(length.max(1)).enumerate() {
+        let place = ix % count;
+        let zero = zeros.map_or(0, |zeros| zeros[place] as i16);
+        with(first..(first + length).min(all), scales[place], zero);
+    }
+}
+
 pub(super) fn run_quantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    if let (DatumType::U8 | DatumType::I8, DatumType::F32, Some(runs)) =
+        (k.outputs[0].datum_type, inputs[0].datum_type(), runs(k, inputs[0].shape()))
+    {
+        let signed = i16::from(k.outputs[0].datum_type == DatumType::I8);
+        let (x, scales) = (inputs[0].try_as_plain_ram()?.as_slice::<f32>()?, f32s(&inputs[1])?);
+        let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
+        let mut y = Tensor::zero_dt(k.outputs[0].datum_type, inputs[0].shape())?;
+        let to = y.as_bytes_mut();
+        each_run(runs, x.len(), &scales, zeros.as_deref(), |at, scale, zero| {
+            ic_nn_kernels::quantise(&x[at.clone()], scale, [signed, zero], &mut to[at]);
+        });
+        return Ok(vec![y]);
+    }
     let (dt, shape) = (k.outputs[0].datum_type, inputs[0].shape());
     let (x, scales) = (f32s(&inputs[0])?, f32s(&inputs[1])?);
     let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
@@ -112,13 +152,14 @@ pub(super) fn run_quantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Ten
     Ok(vec![tensor(dt, shape, &y)?])
 }
 
-/// DequantizeLinear. One constant scale of 8 bits is tract's, which may keep what follows quantised.
+/// DequantizeLinear. Constants of 8 bits and one scale are tract's, which folds them whatever their size.
 pub(super) fn dequantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let (x, scale, zero) = (w.need(0)?, w.need(1)?, w.input(2));
     let named = named_type(w, "output_dtype")?;
     let dt = named.unwrap_or(w.dt(scale)?);
     let constant = |x: OutletId| -> TractResult<bool> { Ok(w.fact(x)?.konst.is_some_and(|k| k.len() == 1)) };
     let plain = matches!(w.dt(x)?, DatumType::U8 | DatumType::I8)
+        && w.fact(x)?.konst.is_some()
         && dt == DatumType::F32
         && w.dt(scale)? == dt
         && constant(scale)?
@@ -141,6 +182,22 @@ pub(super) fn dequantize(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
 }
 
 pub(super) fn run_dequantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    if let (DatumType::F32, DatumType::U8 | DatumType::I8, Some(runs)) =
+        (k.outputs[0].datum_type, inputs[0].datum_type(), runs(k, inputs[0].shape()))
+    {
+        let signed = i16::from(inputs[0].datum_type() == DatumType::I8);
+        ensure!(inputs[0].is_plain_ram(), "a tensor of plain numbers is expected");
+        let (x, scales) = (inputs[0].as_bytes(), f32s(&inputs[1])?);
+        let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
+        // Runs cover all of it.
+        let mut y = crate::lower::output(inputs[0].shape())?;
+        let mut plain = y.try_as_plain_ram_mut()?;
+        let to = plain.as_slice_mut::<f32>()?;
+        each_run(runs, x.len(), &scales, zeros.as_deref(), |at, scale, zero| {
+            ic_nn_kernels::dequantise(&x[at.clone()], scale, [signed, zero], &mut to[at]);
+        });
+        return Ok(vec![y]);
+    }
     let shape = inputs[0].shape();
     let (x, scales) = (i64s(&inputs[0])?, f32s(&inputs[1])?);
     let zeros = inputs.get(2).map(|t| i64s(t)).transpose()?;
@@ -152,16 +209,25 @@ pub(super) fn run_dequantize(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<T
     Ok(vec![tensor(k.outputs[0].datum_type, shape, &y)?])
 }
 
-/// QLinearMatMul, whose scales may be f16.
-pub(super) fn matmul(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
-    let mut given = w.given();
-    for ix in [1, 4, 6] {
-        let scale = w.need(ix)?;
-        let Some(place) = given.get_mut(ix) else { return w.refuse("all eight inputs are expected") };
-        if w.fact(scale)?.konst.is_some_and(|scale| f32s(&scale).is_ok_and(|s| s.iter().any(|s| *s <= 0.0))) {
-            return w.refuse("a scale that is not positive");
-        }
-        *place = w.cast(scale, DatumType::F32)?;
+/// DynamicQuantizeLinear. What is no number is left out of the range; where all are 0, the scale is 1.
+pub(super) fn quantize_dynamically(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    let x = w.need(0)?;
+    if w.dt(x)? != DatumType::F32 {
+        return w.refuse(format!("of {:?}", w.dt(x)?));
     }
-    w.stock(w.node, &given)
+    let shape = w.shape(x)?;
+    let none: &[usize] = &[];
+    let outputs = tvec![u8::fact(&shape), f32::fact(none), u8::fact(none)];
+    w.kernel(Kernel::new("DynamicQuantizeLinear", outputs, run_quantize_dynamically), &[x])
+}
+
+pub(super) fn run_quantize_dynamically(_: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let x = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
+    let (least, most) = ic_nn_kernels::span(x);
+    let scale = if least == most { 1.0 } else { (most - least) / 255.0 };
+    let zero = (-least / scale).round_ties_even().clamp(0.0, 255.0) as u8;
+    let mut y = Tensor::zero::<u8>(inputs[0].shape())?;
+    let mut plain = y.try_as_plain_ram_mut()?;
+    ic_nn_kernels::quantise(x, scale, [0, i16::from(zero)], plain.as_slice_mut::<u8>()?);
+    Ok(vec![y, tensor0(scale), tensor0(zero)])
 }

@@ -9,6 +9,7 @@ mod operators;
 
 use tract_onnx::prelude::*;
 
+use crate::exact::Exact;
 use crate::lower::Lowered;
 
 /// What an inference takes, as far as shapes tell.
@@ -56,6 +57,8 @@ pub(crate) fn node(model: &TypedModel, node: &TypedNode) -> Priced {
     let (instructions, fitted) = if let Some(lowered) = node.op_as::<Lowered>() {
         let numbers = node.inputs.first().map_or(0, |input| elements(model, *input));
         (NODE + LOWERED + lowered.instructions(numbers as usize), true)
+    } else if let Some(exact) = node.op_as::<Exact>() {
+        (NODE + LOWERED + exact.instructions(), true)
     } else if let Some(at) = model.inputs.iter().position(|input| input.node == node.id) {
         // The run's state, and bringing all inputs in, are charged to the first node that runs.
         let bytes = |outlet: &OutletId| {

@@ -153,6 +153,9 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
             let wasted = if rows < 4 { 12 / rows } else { rows.next_multiple_of(8) / rows };
             20_000 + out * 30 + macs(model, node) * rate * wasted.max(1)
         }
+        "QuantizeLinear" if size == 1 => 8_500 + out * 10,
+        "DequantizeLinear" if input.is_some_and(|fact| fact.datum_type.size_of() == 1) => 6_500 + out * 5,
+        "DynamicQuantizeLinear" => 8_000 + out * 13,
         "QuantizeLinear" => 2_000 + out * 90,
         "DequantizeLinear" | "DequantizeLinearF32" => 2_000 + out * 45,
         _ => return None,

@@ -19,6 +19,8 @@ trait Sum: Copy {
     unsafe fn products(packed: *const u8, other: *const u8) -> Self;
     /// With another sum.
     fn and(self, other: Self) -> Self;
+    /// The sum itself, where it is a whole one.
+    fn whole(self) -> Option<i32>;
     /// The output.
     fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32;
 }
@@ -40,6 +42,10 @@ impl Sum for f32 {
     #[inline(always)]
     fn and(self, other: f32) -> f32 {
         self + other
+    }
+
+    fn whole(self) -> Option<i32> {
+        None
     }
 
     fn real(self, _: f32, _: impl Fn() -> f32, _: impl Fn() -> Option<f32>) -> f32 {
@@ -77,6 +83,10 @@ impl<T: Copy + Into<i32>> Sum for Whole<T> {
     #[inline(always)]
     fn and(self, other: Self) -> Self {
         Whole(self.0.wrapping_add(other.0), PhantomData)
+    }
+
+    fn whole(self) -> Option<i32> {
+        Some(self.0)
     }
 
     fn real(self, bias: f32, row_scale: impl Fn() -> f32, column_scale: impl Fn() -> Option<f32>) -> f32 {
@@ -119,7 +129,8 @@ macro_rules! tile {
             for row in 0..ROWS {
                 let mut sums = [[<$sum as Sum>::begin(0.0); 4]; VECTORS];
                 for (ix, sum) in sums.as_flattened_mut().iter_mut().enumerate() {
-                    *sum = Sum::begin(bias_of(row, ix));
+                    let begins = <$sum as Sum>::begin(0.0).whole().is_none();
+                    *sum = Sum::begin(if begins { bias_of(row, ix) } else { 0.0 });
                 }
                 let products = |step: usize, column: usize| {
                     let size = <$sum as Sum>::PACKED;
@@ -152,6 +163,12 @@ macro_rules! tile {
                 }
                 (whole..steps).for_each(|step| add(&mut sums, step));
                 for (column, sum) in sums.as_flattened().iter().enumerate() {
+                    if let (Some(whole), true) = (sum.whole(), row_scale.is_null()) {
+                        let to = out.wrapping_add(row * out_stride + 4 * column);
+                        // SAFETY: the caller's: the outputs have so many rows and columns.
+                        unsafe { ptr::write_unaligned(to.cast::<i32>(), whole) };
+                        continue;
+                    }
                     let column_scale = || if $packed { None } else { Some(real(column_scale, column)) };
                     let mut value = sum.real(bias_of(row, column), || real(row_scale, row), column_scale);
                     let at = row * out_stride + 4 * column;
