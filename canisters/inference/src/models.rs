@@ -38,10 +38,8 @@ pub(crate) fn make_resident(version: &Version) -> Result<u64, Error> {
         Some((graph, instructions)) => (graph, None, instructions),
         None => decode(version.encoding, read(version)?, version.variant)?,
     };
-    state::residents(|r| {
-        r.insert(content, graph, facts, served);
-        r.draw(content, drawing.filter(|_| served));
-    });
+    // An image is of what is served.
+    state::residents(|r| r.insert(content, (graph, drawing.filter(|_| served)), facts, served));
     Ok(instructions)
 }
 

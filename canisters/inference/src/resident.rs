@@ -54,18 +54,17 @@ impl Residents {
         self.0.iter().any(|r| r.content == content)
     }
 
-    /// Takes a graph in, in the place of an older one of the same content.
-    pub(crate) fn insert(&mut self, content: Content, graph: Graph, facts: Facts, measured: bool) {
+    /// Takes a graph in, in the place of an older one of the same content, with what its image is still to be written from.
+    pub(crate) fn insert(
+        &mut self,
+        content: Content,
+        (graph, drawing): (Graph, Option<Drawing>),
+        facts: Facts,
+        measured: bool,
+    ) {
         let pinned = self.0.iter().any(|r| r.content == content && r.pinned);
         self.0.retain(|r| r.content != content);
-        self.0.push(Resident { graph, facts, measured, drawing: None, content, pinned });
-    }
-
-    /// Keeps what the image of the graph of that content is written from.
-    pub(crate) fn draw(&mut self, content: Content, drawing: Option<Drawing>) {
-        if let Some(resident) = self.get(content) {
-            resident.drawing = drawing;
-        }
+        self.0.push(Resident { graph, facts, measured, drawing, content, pinned });
     }
 
     /// Whether the image of the graph of that content is still to be written.

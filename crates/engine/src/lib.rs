@@ -16,6 +16,8 @@ pub mod encoding;
 mod error;
 mod estimating;
 mod exact;
+#[cfg(test)]
+mod fixture;
 mod formats;
 mod graph;
 mod guard;

@@ -236,13 +236,21 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// An array of bytes into a place of that length.
+    /// Length of the array of bytes that is next, for [`Reader::fill`].
     ///
     /// # Errors
-    /// Where it has another length, or fewer are left.
+    /// Where fewer are left.
+    pub fn announced(&mut self) -> Result<usize, Broken> {
+        self.length(1)
+    }
+
+    /// The array that was announced, into a place of that length: every byte of it is written.
+    ///
+    /// # Errors
+    /// Where fewer are left.
     pub fn fill(&mut self, to: &mut [MaybeUninit<u8>]) -> Result<(), Broken> {
-        if self.length(1)? != to.len() {
-            return Err(Broken("an array has another length than its tensor"));
+        if to.len() as u64 > self.arrays.left() {
+            return Err(Broken("an array is longer than what is left"));
         }
         self.arrays.fill(to);
         Ok(())

@@ -73,10 +73,7 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     let (graph, drawing, facts) = models::tried(content, encoding, files)?;
     // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
     let encoded = facts.encode()?;
-    state::residents(|r| {
-        r.insert(content, graph, facts, true);
-        r.draw(content, drawing);
-    });
+    state::residents(|r| r.insert(content, (graph, drawing), facts, true));
     let probed: Probed = (encoded, given);
     tickets::leave(ticket, probed);
     Ok(())
@@ -98,10 +95,7 @@ fn remake(ticket: Arg<u64>) -> Result<(), Error> {
     let (graph, drawing, facts) = models::tried(content, version.encoding, models::read(&version)?)?;
     let encoded = facts.encode()?;
     state::store(|s| s.set_variant(&name, version.version, variant, &encoded))?;
-    state::residents(|r| {
-        r.insert(content, graph, facts, true);
-        r.draw(content, drawing);
-    });
+    state::residents(|r| r.insert(content, (graph, drawing), facts, true));
     Ok(())
 }
 

@@ -79,16 +79,21 @@ fn write_tensor<'a>(tensor: &'a Tensor, to: &mut Writer<'a>) -> Option<()> {
 fn read_tensor(from: &mut Reader<'_>) -> Result<Tensor, Broken> {
     let (dt, shape) = (read_type(from)?, from.sizes()?);
     let bytes = shape.iter().try_fold(dt.size_of(), |all, length| all.checked_mul(*length));
-    let held = from.bytes()?;
-    if !dt.is_copy() || bytes != Some(held.len()) {
+    // Before anything of that size is allocated.
+    if !dt.is_copy() || bytes != Some(from.announced()?) {
         return Err(Broken("an array has another length than its tensor"));
     }
-    if dt == DatumType::Bool && held.iter().any(|byte| *byte > 1) {
+    // SAFETY: every byte is written below, or the tensor is dropped; any bits are a number of these types, and truth values are
+    // held to theirs before anyone reads them as such.
+    let mut tensor =
+        unsafe { Tensor::uninitialized_dt(dt, &shape) }.map_err(|_| Broken("a constant is no tensor"))?;
+    let room = tensor.as_bytes_mut();
+    // SAFETY: the same bytes, which are only written through this.
+    from.fill(unsafe { std::slice::from_raw_parts_mut(room.as_mut_ptr().cast(), room.len()) })?;
+    if dt == DatumType::Bool && room.iter().any(|byte| *byte > 1) {
         return Err(Broken("a truth value is neither 0 nor 1"));
     }
-    // SAFETY: there are as many bytes as numbers of that type take, any bits are such a number, and truth values are held to
-    // theirs.
-    unsafe { Tensor::from_raw_dt(dt, &shape, &held) }.map_err(|_| Broken("a constant is no tensor"))
+    Ok(tensor)
 }
 
 fn write_dims(dims: &[TDim], to: &mut Writer<'_>) -> Option<()> {

@@ -1,14 +1,11 @@
 //! A graph read from its image is the graph that was written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use ic_nn_types::{GraphEncoding, NamedTensor, Tensor, TensorType};
+use ic_nn_types::{GraphEncoding, NamedTensor};
 
 use super::*;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
+use crate::fixture;
 
 fn drawn(bytes: Vec<u8>, precision: Precision) -> (Graph, Option<Drawing>) {
     load(bytes, precision).unwrap()
@@ -30,19 +27,10 @@ fn read(image: &[u8]) -> Result<Graph, ImageError> {
     Graph::from_image(head, &mut arrays, &Limits::WASM32)
 }
 
-/// Inputs of the graph's shapes with numbers of some kind.
+/// Inputs of the graph's shapes.
 fn inputs(graph: &Graph) -> Vec<NamedTensor> {
-    let input = |input: &crate::InputDescription| {
-        let mut tensor: Tensor = input.zeros();
-        if tensor.ty == TensorType::FP32 {
-            for (ix, number) in tensor.data.chunks_exact_mut(4).enumerate() {
-                let value = ((ix * 7919 + 13) % 1009) as f32 / 1009.0 - 0.3;
-                number.copy_from_slice(&value.to_le_bytes());
-            }
-        }
-        (input.name.clone(), tensor)
-    };
-    graph.description().inputs.iter().map(input).collect()
+    let inputs = graph.description().inputs.iter();
+    inputs.map(|input| (input.name.clone(), fixture::varied(input))).collect()
 }
 
 fn run(graph: &mut Graph) -> Vec<NamedTensor> {
@@ -50,27 +38,11 @@ fn run(graph: &mut Graph) -> Vec<NamedTensor> {
     graph.run(&arranged, &Limits::WASM32).unwrap()
 }
 
-fn models(folder: &Path, found: &mut Vec<PathBuf>) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for path in entries.map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            models(&path, found);
-        } else if path.extension().is_some_and(|e| e == "onnx") {
-            found.push(path);
-        }
-    }
-}
-
 /// Of the exporters' models and digits: those of fixed shapes whose operators have images answer the same from them, bit by bit.
 #[test]
 fn graphs_come_back() {
-    let mut files = vec![root().join("models/digits.onnx")];
-    models(&root().join("tests/fixtures/exporters"), &mut files);
-    let mobilenet = root().join("models/generated/mobilenetv2.onnx");
-    files.extend(mobilenet.exists().then_some(mobilenet));
-    files.sort();
     let (mut with, mut fixed) = (0, 0);
-    for file in files {
+    for file in fixture::models() {
         for precision in [Precision::F32, Precision::Int8, Precision::Int16] {
             // Two of them are there to be refused.
             let Ok((mut graph, drawing)) = load(std::fs::read(&file).unwrap(), precision) else { continue };
@@ -94,7 +66,8 @@ fn graphs_come_back() {
 
 #[test]
 fn what_another_engine_made_is_foreign() {
-    let (_, drawing) = drawn(std::fs::read(root().join("models/digits.onnx")).unwrap(), Precision::F32);
+    let (_, drawing) =
+        drawn(std::fs::read(fixture::repository("models/digits.onnx")).unwrap(), Precision::F32);
     let image = bytes(&drawing.unwrap()).unwrap();
     for at in 0..20usize {
         let mut other = image.clone();
@@ -106,7 +79,8 @@ fn what_another_engine_made_is_foreign() {
 
 #[test]
 fn an_image_is_admitted() {
-    let (_, drawing) = drawn(std::fs::read(root().join("models/digits.onnx")).unwrap(), Precision::F32);
+    let (_, drawing) =
+        drawn(std::fs::read(fixture::repository("models/digits.onnx")).unwrap(), Precision::F32);
     let image = bytes(&drawing.unwrap()).unwrap();
     let (head, _) = parts(image.first_chunk().unwrap()).unwrap();
     let (head, mut arrays) = image[HEADER_BYTES..].split_at(head as usize);
@@ -119,7 +93,7 @@ fn an_image_is_admitted() {
 /// changed on purpose, `LAYOUT` changes with it, and `IC_NN_BLESS=1 cargo test --workspace --lib golden` writes the file.
 #[test]
 fn the_layout_is_golden() {
-    let file = root().join("tests/fixtures/exporters/keras/dense.onnx");
+    let file = fixture::repository("tests/fixtures/exporters/keras/dense.onnx");
     let (_, drawing) = drawn(std::fs::read(file).unwrap(), Precision::F32);
     let mut image = bytes(&drawing.unwrap()).unwrap();
     image[12..20].fill(0);

@@ -231,51 +231,34 @@ fn filtered(from: &mut Reader<'_>) -> Result<(Window, [usize; 2], bool), Broken>
     Ok((window, [channels, outputs], from.flag()?))
 }
 
-impl Imaged for Winograd {
-    fn write<'a>(&'a self, to: &mut Writer<'a>) {
-        self.window.write(to);
-        to.sizes(&[self.channels, self.outputs]);
-        to.flag(self.innermost);
-        to.each(&self.weights);
-        to.floats(&self.bias);
-    }
+/// A convolution of 3 × 3 by minimal filtering along both axes, which moves by `stride` and has so many `places`.
+macro_rules! filtered_3x3 {
+    ($name:ident, $stride:literal, $places:expr) => {
+        impl Imaged for $name {
+            fn write<'a>(&'a self, to: &mut Writer<'a>) {
+                self.window.write(to);
+                to.sizes(&[self.channels, self.outputs]);
+                to.flag(self.innermost);
+                to.each(&self.weights);
+                to.floats(&self.bias);
+            }
 
-    fn read(from: &mut Reader<'_>) -> Result<Winograd, Broken> {
-        let (window, [channels, outputs], innermost) = filtered(from)?;
-        let (weights, bias) = (from.each::<Panels>()?, from.floats()?);
-        let fits = weights.iter().all(|panels| panels_of(panels, By::Columns, channels, outputs));
-        let takes = window.kernel == [3, 3] && window.stride == [1, 1] && window.dilation == [1, 1];
-        must(takes && channels >= 4, "a window that is not filtered so")?;
-        must(
-            fits && weights.len() == winograd::PLACES && bias.len() == outputs,
-            "weights are not the filter's",
-        )?;
-        Ok(Winograd { window, channels, outputs, innermost, weights, bias })
-    }
+            fn read(from: &mut Reader<'_>) -> Result<$name, Broken> {
+                let (window, [channels, outputs], innermost) = filtered(from)?;
+                let (weights, bias) = (from.each::<Panels>()?, from.floats()?);
+                let fits = weights.iter().all(|panels| panels_of(panels, By::Columns, channels, outputs));
+                let moves = window.stride == [$stride; 2] && window.dilation == [1, 1];
+                must(window.kernel == [3, 3] && moves && channels >= 4, "a window that is not filtered so")?;
+                let whole = weights.len() == $places && bias.len() == outputs;
+                must(fits && whole, "weights are not the filter's")?;
+                Ok($name { window, channels, outputs, innermost, weights, bias })
+            }
+        }
+    };
 }
 
-impl Imaged for Strided {
-    fn write<'a>(&'a self, to: &mut Writer<'a>) {
-        self.window.write(to);
-        to.sizes(&[self.channels, self.outputs]);
-        to.flag(self.innermost);
-        to.each(&self.weights);
-        to.floats(&self.bias);
-    }
-
-    fn read(from: &mut Reader<'_>) -> Result<Strided, Broken> {
-        let (window, [channels, outputs], innermost) = filtered(from)?;
-        let (weights, bias) = (from.each::<Panels>()?, from.floats()?);
-        let fits = weights.iter().all(|panels| panels_of(panels, By::Columns, channels, outputs));
-        let takes = window.kernel == [3, 3] && window.stride == [2, 2] && window.dilation == [1, 1];
-        must(takes && channels >= 4, "a window that is not filtered so")?;
-        must(
-            fits && weights.len() == strided::KINDS * strided::KINDS && bias.len() == outputs,
-            "weights are not the filter's",
-        )?;
-        Ok(Strided { window, channels, outputs, innermost, weights, bias })
-    }
-}
+filtered_3x3!(Winograd, 1, winograd::PLACES);
+filtered_3x3!(Strided, 2, strided::KINDS * strided::KINDS);
 
 impl Imaged for Lines {
     fn write<'a>(&'a self, to: &mut Writer<'a>) {
