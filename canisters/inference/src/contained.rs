@@ -46,13 +46,16 @@ pub(crate) async fn room(bytes: u64) -> Result<(), Error> {
     Err(Error::new(ErrorCode::RuntimeError, "stable memory is taken as fast as it grows; try again"))
 }
 
+/// What an error begins with that says that a message had too few instructions.
+pub(crate) const EXCEEDED: &str = "the work does not fit the instructions of one message";
+
 /// What a reject means. The Internet Computer tells the cause in words only, so they are looked for; a text that is not
 /// known stays a `runtime_error` with all of it.
 fn translate(message: &str) -> Error {
     let cause = message.split("\nCanister Backtrace").next().unwrap_or(message);
     let cause = cause.split("\nConsider ").next().unwrap_or(cause).trim();
     if cause.contains("exceeded the limit of") && cause.contains("instructions") {
-        return Error::too_large(format!("the work does not fit the instructions of one message: {cause}"));
+        return Error::too_large(format!("{EXCEEDED}: {cause}"));
     }
     if cause.contains("when trying to grow memory by") || cause.contains("freezing threshold") {
         return Error::too_large(format!(

@@ -19,6 +19,7 @@ mod receipts;
 mod resident;
 mod run;
 mod runtime;
+mod slices;
 mod state;
 mod tickets;
 mod variant;

@@ -1,13 +1,14 @@
 //! Models on their way into the heap: files from stable memory, admission, decoding, what is remembered of them.
 
-use ic_nn_engine::Graph;
 use ic_nn_engine::image::Drawing;
+use ic_nn_engine::{Graph, Run, Trial};
 use ic_nn_store::{Blob, Version};
 use ic_nn_types::{Error, ErrorCode, GraphEncoding, RunFacts};
 use ic_stable_structures::Memory;
 
 use crate::facts::Facts;
 use crate::resident::Resident;
+use crate::slices::Slices;
 use crate::variant::{self, Content};
 use crate::{images, runtime, state};
 
@@ -58,17 +59,60 @@ pub(crate) fn bring(version: &Version) -> Result<(), Error> {
     resident(version, |r| Ok(r.graph.bring(version.encoding, files, &limits)?))
 }
 
-/// Decodes, plans and tries a model: its graph, what its image is written from, and the facts.
-pub(crate) fn tried(
-    content: Content,
-    encoding: GraphEncoding,
-    files: Vec<Vec<u8>>,
-) -> Result<(Graph, Option<Drawing>, Facts), Error> {
-    let (mut graph, drawing, load_instructions) = decode(encoding, files, content.variant)?;
-    let start = runtime::message_instructions();
-    let trial = graph.trial(&state::limits());
-    let facts = Facts::new(&graph, load_instructions, (trial, runtime::message_instructions() - start));
-    Ok((graph, drawing, facts))
+/// A model that was decoded and planned, and is tried.
+pub(crate) struct Tried {
+    graph: Graph,
+    drawing: Option<Drawing>,
+    trial: Result<Run, Trial>,
+    slices: Slices,
+    load_instructions: u64,
+    /// Of the trial, so far.
+    run_instructions: u64,
+}
+
+impl Tried {
+    /// Decodes and plans a model of that content, and begins its trial.
+    pub(crate) fn begin(
+        content: Content,
+        encoding: GraphEncoding,
+        files: Vec<Vec<u8>>,
+        slices: Slices,
+    ) -> Result<Box<Tried>, Error> {
+        let (mut graph, drawing, load_instructions) = decode(encoding, files, content.variant)?;
+        let start = runtime::message_instructions();
+        let trial = graph.begin_trial(&state::limits());
+        let run_instructions = runtime::message_instructions() - start;
+        Ok(Box::new(Tried { graph, drawing, trial, slices, load_instructions, run_instructions }))
+    }
+
+    /// How its trial is sliced.
+    pub(crate) fn slices(&mut self) -> &mut Slices {
+        &mut self.slices
+    }
+
+    /// Has the trial go on for as long as this message goes: the graph, what its image is written from, and the facts; itself where it
+    /// is to go on in another.
+    pub(crate) fn advance(mut self: Box<Self>) -> Result<(Graph, Option<Drawing>, Facts), Box<Self>> {
+        let start = runtime::message_instructions();
+        let outcome = match &mut self.trial {
+            Ok(run) => match self.slices.advance(run, &mut |_| ()) {
+                Ok(None) => {
+                    self.run_instructions += runtime::message_instructions() - start;
+                    return Err(self);
+                }
+                outcome => outcome.map(drop),
+            },
+            Err(_) => Ok(()),
+        };
+        let Tried { mut graph, drawing, trial, load_instructions, run_instructions, .. } = *self;
+        let trial = match trial {
+            Ok(run) => graph.finish_trial(run, outcome),
+            Err(refused) => refused,
+        };
+        let run_instructions = run_instructions + runtime::message_instructions() - start;
+        let facts = Facts::new(&graph, load_instructions, (trial, run_instructions));
+        Ok((graph, drawing, facts))
+    }
 }
 
 /// The version's graph, which is in the heap.

@@ -1,11 +1,12 @@
-//! An inference, from named tensors to outputs: in this message where the graph has run on these shapes before, else in a
-//! contained call.
+//! An inference, from named tensors to outputs: in this message where the graph has run on these shapes before and that fits, else in
+//! contained calls, as many as it takes.
 
-use ic_nn_engine::{Arranged, NodeCost};
+use ic_nn_engine::{Arranged, NodeCost, Run};
 use ic_nn_store::Version;
 use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
 use crate::api::internal;
+use crate::slices::{self, Sliced, Slices};
 use crate::tickets::Ticket;
 use crate::variant::Content;
 use crate::{cache, contained, images, models, receipts, runtime, state};
@@ -17,6 +18,7 @@ pub(crate) struct Asked {
     pub(crate) variant: u8,
     pub(crate) inputs: Inputs,
     pub(crate) limits: Limits,
+    pub(crate) slices: Slices,
 }
 
 /// Tensors as they came, or held to the graph's description already.
@@ -36,6 +38,8 @@ pub(crate) struct Limits {
     pub(crate) cache_entries: usize,
     /// Count what each node takes.
     pub(crate) profile: bool,
+    /// What each message of an update takes at most, in place of all that it has.
+    pub(crate) slice_instructions: Option<u64>,
 }
 
 /// What an inference gave.
@@ -58,6 +62,8 @@ pub(crate) struct Answer {
     pub(crate) cached: bool,
     /// What each node took, where it was asked for.
     pub(crate) nodes: Vec<NodeCost>,
+    /// The block that the run's tensors lay in, and what was alive in it, in bytes.
+    pub(crate) arena: Option<(u64, u64)>,
 }
 
 /// What a run gave and took.
@@ -67,6 +73,7 @@ pub(crate) struct Ran {
     pub(crate) facts: RunFacts,
     pub(crate) cached: bool,
     pub(crate) nodes: Vec<NodeCost>,
+    pub(crate) arena: Option<(u64, u64)>,
 }
 
 impl From<Ran> for Answer {
@@ -78,6 +85,7 @@ impl From<Ran> for Answer {
             run_instructions: ran.facts.run_instructions,
             cached: ran.cached,
             nodes: ran.nodes,
+            arena: ran.arena,
             ..Default::default()
         }
     }
@@ -91,6 +99,7 @@ pub(crate) async fn infer(
 ) -> Result<Answer, Error> {
     let mut inputs = Inputs::Named(inputs);
     let mut safe = false;
+    let slices = Slices::of(limits.slice_instructions);
     if state::residents(|r| r.has(Content::of(version))) {
         let heap = state::limits();
         (inputs, safe) = models::resident(version, |r| {
@@ -98,7 +107,8 @@ pub(crate) async fn infer(
                 return Err(Error::new(ErrorCode::RuntimeError, "the inputs are arranged already"));
             };
             let arranged = r.graph.arrange(named, &heap)?;
-            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed);
+            let takes = r.known(&arranged).map_or(u64::MAX, |known| known.run_instructions);
+            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed) && slices.fits(takes);
             Ok((Inputs::Arranged(arranged), safe))
         })?;
     }
@@ -107,15 +117,15 @@ pub(crate) async fn infer(
     }
     // What the run is remembered by is written in the contained call, which could only trap for want of memory.
     contained::room(0).await?;
-    let ticket = Ticket::new(Asked {
+    let ticket = Ticket::new(Question::Asked(Asked {
         name: version.name.clone(),
         version: version.version,
         variant: version.variant,
         inputs,
         limits,
-    });
-    let reply = contained::call(internal::INFER, ticket.id()).await?;
-    internal::done(&reply)?;
+        slices,
+    }));
+    slices::until_done::<Question>(internal::INFER, &ticket).await?;
     // Where the graph was away and had no image.
     images::keep(version).await;
     ticket
@@ -123,8 +133,102 @@ pub(crate) async fn infer(
         .ok_or_else(|| Error::new(ErrorCode::RuntimeError, "the inference left no answer; try again"))?
 }
 
-/// Runs the version's graph, which is in the heap, planning it first for shapes that are new to it.
+/// What contained calls of an inference are told.
+pub(crate) enum Question {
+    /// To begin.
+    Asked(Asked),
+    /// To go on.
+    Under(Box<Under>),
+}
+
+impl Sliced for Question {
+    fn slices(&mut self) -> &mut Slices {
+        match self {
+            Question::Asked(asked) => &mut asked.slices,
+            Question::Under(under) => &mut under.slices,
+        }
+    }
+}
+
+/// An inference under way.
+pub(crate) struct Under {
+    version: Version,
+    run: Run,
+    slices: Slices,
+    limits: Limits,
+    inputs: Arranged,
+    inputs_hash: Option<[u8; 32]>,
+    /// So far.
+    load_instructions: u64,
+    plan_instructions: u64,
+    run_instructions: u64,
+    contained_instructions: u64,
+    /// Nodes that have run, where they are counted, and instructions of the one under way in the messages before.
+    nodes: Vec<(usize, u64)>,
+    begun: u64,
+}
+
+/// What a message of an inference comes to.
+enum Outcome {
+    Ran(Ran),
+    Left(Box<Under>),
+}
+
+/// Begins an inference, or goes on with one, in a contained call: its answer, or what is to be told the next.
+pub(crate) fn contained(question: Question) -> Result<Result<Answer, Question>, Error> {
+    let (version, outcome, load_instructions, before) = match question {
+        Question::Asked(Asked { name, version, variant, inputs, limits, slices }) => {
+            let version = Version { variant, ..state::store(|s| s.get(&name, version))? };
+            let load_instructions = models::make_resident(&version)?;
+            let outcome = match begin(&version, inputs, limits, slices)? {
+                Begun::Cached(ran) => Outcome::Ran(ran),
+                Begun::Under(mut under) => {
+                    under.load_instructions = load_instructions;
+                    under.advance()?
+                }
+            };
+            (version, outcome, load_instructions, 0)
+        }
+        Question::Under(under) => {
+            let (version, load, before) =
+                (under.version.clone(), under.load_instructions, under.contained_instructions);
+            (version, under.advance()?, load, before)
+        }
+    };
+    let contained_instructions = || before + runtime::message_instructions();
+    match outcome {
+        Outcome::Ran(ran) => {
+            if !ran.cached {
+                models::remember(&version, &ran.facts)?;
+            }
+            let contained_instructions = contained_instructions();
+            Ok(Ok(Answer { load_instructions, contained_instructions, ..ran.into() }))
+        }
+        Outcome::Left(mut under) => {
+            under.contained_instructions = contained_instructions();
+            Ok(Err(Question::Under(under)))
+        }
+    }
+}
+
+/// Runs the version's graph, which is in the heap, planning it first for shapes that are new to it, all of it in this message.
 pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<Ran, Error> {
+    match begin(version, inputs, limits, Slices::none())? {
+        Begun::Cached(ran) => Ok(ran),
+        Begun::Under(under) => match under.advance()? {
+            Outcome::Ran(ran) => Ok(ran),
+            Outcome::Left(_) => Err(Error::new(ErrorCode::RuntimeError, "the run was left half way")),
+        },
+    }
+}
+
+/// A run that has begun, or an answer that the response cache had.
+enum Begun {
+    Cached(Ran),
+    Under(Box<Under>),
+}
+
+fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> Result<Begun, Error> {
     let heap = state::limits();
     let (inputs, inputs_hash, cached, lacks) = models::resident(version, |r| {
         let inputs = match inputs {
@@ -153,7 +257,14 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
     let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
     if let Some(outputs) = cached {
         let facts = RunFacts { shapes, plan_instructions: 0, run_instructions: 0, fixed: false };
-        return Ok(Ran { outputs, inputs_hash, facts, cached: true, nodes: vec![] });
+        return Ok(Begun::Cached(Ran {
+            outputs,
+            inputs_hash,
+            facts,
+            cached: true,
+            nodes: vec![],
+            arena: None,
+        }));
     }
     let start = runtime::message_instructions();
     if lacks {
@@ -173,23 +284,60 @@ pub(crate) fn run(version: &Version, inputs: Inputs, limits: Limits) -> Result<R
                 version.name, version.version, estimate.instructions
             )));
         }
-        let (outputs, nodes) = if limits.profile {
-            r.graph.profile(&inputs, &heap, &runtime::message_instructions)?
-        } else {
-            (r.graph.run(&inputs, &heap)?, vec![])
-        };
-        let end = runtime::message_instructions();
-        if let Some(hash) = inputs_hash {
-            cache::keep(Content::of(version), &hash, &outputs, limits.cache_entries);
-        }
-        let facts = RunFacts {
-            shapes,
+        let run = r.graph.begin(&inputs, &heap)?;
+        Ok(Begun::Under(Box::new(Under {
+            version: version.clone(),
+            run,
+            slices,
+            limits,
+            inputs,
+            inputs_hash,
+            load_instructions: 0,
             plan_instructions: if planned { 0 } else { middle - start },
-            run_instructions: end - middle,
-            fixed: r.graph.planned(&inputs).is_some_and(|p| p.fixed && !p.bound),
-        };
-        Ok(Ran { outputs, inputs_hash, facts, cached: false, nodes })
+            run_instructions: runtime::message_instructions() - middle,
+            contained_instructions: 0,
+            nodes: vec![],
+            begun: 0,
+        })))
     })
+}
+
+impl Under {
+    /// Has the run go on for as long as this message goes.
+    fn advance(mut self: Box<Self>) -> Result<Outcome, Error> {
+        let start = runtime::message_instructions();
+        let mut last = start;
+        let (profile, begun, nodes) = (self.limits.profile, &mut self.begun, &mut self.nodes);
+        let outputs = self.slices.advance(&mut self.run, &mut |id| {
+            if profile {
+                let now = runtime::message_instructions();
+                nodes.push((id, std::mem::take(begun) + now - last));
+                last = runtime::message_instructions();
+            }
+        })?;
+        let end = runtime::message_instructions();
+        self.run_instructions += end - start;
+        self.begun += end - last;
+        let Some(outputs) = outputs else { return Ok(Outcome::Left(self)) };
+        if let Some(hash) = self.inputs_hash {
+            cache::keep(Content::of(&self.version), &hash, &outputs, self.limits.cache_entries);
+        }
+        let nodes = self.run.nodes(&self.nodes);
+        let facts = RunFacts {
+            shapes: self.inputs.shapes().cloned().collect(),
+            plan_instructions: self.plan_instructions,
+            run_instructions: self.run_instructions,
+            fixed: self.run.is_fixed(),
+        };
+        let Under { version, run, inputs, inputs_hash, .. } = *self;
+        // The graph may have left the heap meanwhile.
+        let arena = state::residents(|r| {
+            let resident = r.get(Content::of(&version))?;
+            resident.graph.finish(run);
+            resident.graph.arena(&inputs)
+        });
+        Ok(Outcome::Ran(Ran { outputs, inputs_hash, facts, cached: false, nodes, arena }))
+    }
 }
 
 /// The outputs that were asked for, by name or decimal index, in that order; all of them where nothing was.

@@ -6,11 +6,12 @@
 use std::alloc::System;
 
 use cap::Cap;
+use ic_nn_arena::Arena;
 
-/// Counts the bytes that are allocated, so that memory is admitted before it is taken. Freed memory stays in the wasm
-/// heap, so the size of the heap would not tell.
+/// Gives what a run takes its places in one block, and counts the bytes that are allocated, so that memory is admitted before it
+/// is taken. Freed memory stays in the wasm heap, so the size of the heap would not tell.
 #[global_allocator]
-static HEAP: Cap<System> = Cap::new(System, usize::MAX);
+static HEAP: Arena<Cap<System>> = Arena::new(Cap::new(System, usize::MAX));
 
 /// The interface, for Candid UI and agents.
 #[cfg(target_family = "wasm")]
@@ -21,7 +22,7 @@ static CANDID: [u8; include_bytes!("../../../candid/ic_nn.did").len()] =
 
 /// Bytes of live allocations.
 pub(crate) fn heap_bytes() -> u64 {
-    HEAP.allocated() as u64
+    HEAP.within().allocated() as u64
 }
 
 /// Runs the constructors that the linker collected (registrations of tract's parts). To be called once, first thing in

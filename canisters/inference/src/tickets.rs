@@ -40,6 +40,19 @@ impl Ticket {
         self.0
     }
 
+    /// Whether its question waits for a call, for the first one or for one more.
+    pub(crate) fn is_asked(&self) -> bool {
+        SLOTS.with_borrow(|s| matches!(s.open.get(&self.0), Some(Slot::Asked(_))))
+    }
+
+    /// What `f` makes of the question while it waits.
+    pub(crate) fn with<Q: Any, R>(&self, f: impl FnOnce(&mut Q) -> R) -> Option<R> {
+        SLOTS.with_borrow_mut(|s| match s.open.get_mut(&self.0) {
+            Some(Slot::Asked(question)) => question.downcast_mut().map(f),
+            _ => None,
+        })
+    }
+
     /// What the call left, if it came to an end.
     pub(crate) fn answer<A: Any>(self) -> Option<A> {
         match SLOTS.with_borrow_mut(|s| s.open.remove(&self.0)) {
@@ -67,6 +80,15 @@ pub(crate) fn take<Q: Any>(id: u64) -> Option<Q> {
             }
         }
     })
+}
+
+/// Lays a question down again for one more call, in the contained call. A ticket that is gone takes none.
+pub(crate) fn ask_again(id: u64, question: impl Any) {
+    SLOTS.with_borrow_mut(|s| {
+        if let Some(slot) = s.open.get_mut(&id) {
+            *slot = Slot::Asked(Box::new(question));
+        }
+    });
 }
 
 /// Leaves the answer for a ticket, in the contained call. A ticket that is gone takes none.

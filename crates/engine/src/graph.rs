@@ -12,7 +12,8 @@ use crate::encoding::{self, Format};
 use crate::error::refused_or;
 use crate::image::Drawing;
 use crate::lower::Passes;
-use crate::plan::{NodeCost, Output, Plan};
+use crate::plan::{Output, Plan};
+use crate::run::Run;
 use crate::source::{Kept, Source};
 use crate::{
     Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, formats,
@@ -350,12 +351,24 @@ impl Graph {
     /// What is known of running on these shapes; `None` where they are not planned.
     pub fn planned(&self, inputs: &Arranged) -> Option<Planned> {
         let plan = self.plans.iter().find(|p| p.is_for(inputs))?;
-        Some(Planned { has_run: plan.has_run, fixed: plan.fixed, bound: !plan.values.is_empty() })
+        Some(Planned { has_run: plan.has_run, fixed: plan.core.fixed, bound: !plan.values.is_empty() })
     }
 
     /// Runs once on zeros, dynamic dimensions set to 1, to see that the engine gets through.
     pub fn trial(&mut self, limits: &Limits) -> Trial {
-        let zeros = self.description.inputs.iter().map(|i| (i.name.clone(), i.zeros()));
+        let mut run = match self.begin_trial(limits) {
+            Ok(run) => run,
+            Err(refused) => return refused,
+        };
+        let outcome = run.advance(&mut |_| true, &mut |_| ());
+        self.finish_trial(run, outcome.map(drop))
+    }
+
+    /// A run on zeros, dynamic dimensions set to 1: to be advanced, then to be given to [`Graph::finish_trial`].
+    ///
+    /// # Errors
+    /// [`Trial::Refused`] where zeros are not what this model takes.
+    pub fn begin_trial(&mut self, limits: &Limits) -> Result<Run, Trial> {
         if !self.bound.is_empty() {
             // A step of 0, a shape of no axes: zeros say nothing about such a graph, and tract panics on some of them.
             let names = self
@@ -363,17 +376,23 @@ impl Graph {
                 .iter()
                 .filter_map(|ix| Some(format!("`{}`", self.description.inputs.get(*ix)?.name)));
             let names = names.collect::<Vec<_>>().join(", ");
-            return Trial::Refused(format!("it is planned for values of {names}, of which zeros are none"));
+            return Err(Trial::Refused(format!(
+                "it is planned for values of {names}, of which zeros are none"
+            )));
         }
-        let inputs = match self.arrange(zeros.collect(), limits) {
-            Ok(inputs) => inputs,
-            Err(e) => return Trial::Refused(e.to_string()),
-        };
-        match self.run(&inputs, limits) {
-            Ok(_) => Trial::Ran {
-                shapes: inputs.shapes().cloned().collect(),
-                fixed: self.planned(&inputs).is_some_and(|p| p.fixed && !p.bound),
-            },
+        let zeros = self.description.inputs.iter().map(|i| (i.name.clone(), i.zeros()));
+        let begun = self.arrange(zeros.collect(), limits).and_then(|inputs| self.begin(&inputs, limits));
+        begun.map_err(|e| Trial::Refused(e.to_string()))
+    }
+
+    /// What a trial came to that gave outputs or failed.
+    pub fn finish_trial(&mut self, run: Run, outcome: Result<(), InferError>) -> Trial {
+        match outcome {
+            Ok(()) => {
+                let (shapes, fixed) = (run.shapes.clone(), run.is_fixed());
+                self.finish(run);
+                Trial::Ran { shapes, fixed }
+            }
             Err(e) => Trial::Refused(e.to_string()),
         }
     }
@@ -453,45 +472,39 @@ impl Graph {
     /// # Errors
     /// What the engine fails at, and values that would lead out of a tensor.
     pub fn run(&mut self, inputs: &Arranged, limits: &Limits) -> Result<Vec<NamedTensor>, InferError> {
+        let mut run = self.begin(inputs, limits)?;
+        let outputs = run.advance(&mut |_| true, &mut |_| ())?;
+        self.finish(run);
+        outputs.ok_or_else(|| InferError::Engine("the run stopped".into()))
+    }
+
+    /// A run on tensors that the graph has arranged, planned for their shapes first where that is to be done: to be advanced until it
+    /// has outputs, then to be given to [`Graph::finish`]. It shares the graph's weights and nothing else with other runs.
+    ///
+    /// # Errors
+    /// As [`Graph::plan`].
+    pub fn begin(&mut self, inputs: &Arranged, limits: &Limits) -> Result<Run, InferError> {
         self.plan(inputs, limits)?;
-        let Some(plan) = self.plans.last_mut() else {
-            return Err(InferError::Engine("the plan is gone".into()));
-        };
-        let outputs = plan.run(&self.outputs, &inputs.tensors, limits, &mut |_| ())?;
-        plan.has_run = true;
-        Ok(outputs)
+        let plan = self.plans.last().ok_or_else(|| InferError::Engine("the plan is gone".into()))?;
+        plan.begin(&self.outputs, &inputs.tensors, limits)
+    }
+
+    /// Learns from a run that gave outputs: that its shapes can be run, and where what it allocates is to lie. One whose plan is gone
+    /// by now teaches nothing.
+    pub fn finish(&mut self, run: Run) {
+        if let Some(plan) = self.plans.iter_mut().find(|p| p.shapes == run.shapes && p.values == run.values) {
+            plan.finish(run);
+        }
     }
 }
 
 impl Graph {
-    /// Runs the graph as [`Graph::run`] does, and says what each node took by `clock`, in the order in which they ran. The
-    /// clock's own price is in what it measures, once a node.
-    ///
-    /// # Errors
-    /// As [`Graph::run`].
-    pub fn profile(
-        &mut self,
-        inputs: &Arranged,
-        limits: &Limits,
-        clock: &dyn Fn() -> u64,
-    ) -> Result<(Vec<NamedTensor>, Vec<NodeCost>), InferError> {
-        self.plan(inputs, limits)?;
-        let Some(plan) = self.plans.last_mut() else {
-            return Err(InferError::Engine("the plan is gone".into()));
-        };
-        let mut costs = vec![];
-        let mut last = clock();
-        let outputs = plan.run(&self.outputs, &inputs.tensors, limits, &mut |id| {
-            let now = clock();
-            costs.push((id, now - last));
-            last = clock();
-        })?;
-        plan.has_run = true;
-        let costs = costs
-            .into_iter()
-            .filter_map(|(id, instructions)| Some(NodeCost { instructions, ..plan.node(id)? }))
-            .collect();
-        Ok((outputs, costs))
+    /// Bytes of the block that what a run on these inputs allocates lies in, and of what is alive in it at the worst moment, which no
+    /// block is smaller than. `None` before the first run, where lengths depend on values, and where the program's allocator
+    /// is not [`ic_nn_arena::Arena`].
+    pub fn arena(&self, inputs: &Arranged) -> Option<(u64, u64)> {
+        let layout = self.plans.iter().find(|p| p.is_for(inputs))?.layout.as_ref()?;
+        (layout.bytes() > 0).then(|| (layout.bytes() as u64, layout.alive() as u64))
     }
 }
 

@@ -32,6 +32,7 @@ mod ops;
 mod pairs;
 mod plan;
 mod price;
+mod run;
 mod source;
 mod tensors;
 
@@ -46,6 +47,7 @@ pub use limits::Limits;
 pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use plan::NodeCost;
 pub use price::Estimate;
+pub use run::{Progress, Run};
 pub use tensors::check_part;
 
 /// The engine behind this crate and its version.

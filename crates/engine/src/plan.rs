@@ -2,22 +2,22 @@
 
 use std::sync::Arc;
 
+use ic_nn_arena::{Layout, Room};
 use ic_nn_kernels::Precision;
-use ic_nn_types::{NamedTensor, Tensor as Wire, TensorDescription, TensorType};
+use ic_nn_types::{Tensor as Wire, TensorDescription, TensorType};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_core::plan::SimpleState;
 use tract_onnx::tract_hir::ops::konst::Const;
 
 use crate::check::admit;
 use crate::error::{one_line, refused_or};
 use crate::exact::Exact;
-use crate::guard::Guard;
 use crate::lower::Passes;
-use crate::ops::{Fault, Kernel};
+use crate::ops::Kernel;
+use crate::run::{Core, Run};
 use crate::source::Source;
-use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, price, tensors};
+use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, price};
 
 /// An output of a graph, whatever the shapes.
 pub(crate) struct Output {
@@ -54,10 +54,10 @@ pub(crate) struct Plan {
     pub(crate) values: Vec<(usize, Wire)>,
     /// Whether it has given outputs.
     pub(crate) has_run: bool,
-    /// Whether every tensor's shape follows from the input shapes.
-    pub(crate) fixed: bool,
-    runnable: Arc<TypedSimplePlan>,
-    guards: Vec<Option<Guard>>,
+    /// Where what a run allocates lies in one block: made from the first run, where all sizes follow from the shapes.
+    pub(crate) layout: Option<Arc<Layout>>,
+    /// What runs of it share.
+    pub(crate) core: Arc<Core>,
     /// Bytes of activations alive at the worst moment of a run, as far as shapes are known beforehand.
     pub(crate) peak_bytes: u64,
     /// Multiply-accumulates of a run, as far as shapes are known beforehand.
@@ -110,10 +110,8 @@ impl Plan {
         typed.optimize().map_err(engine)?;
         let peak_bytes = peak_bytes(&typed).map_err(engine)?;
         admit("running the model", peak_bytes, limits)?;
-        let fixed = typed.nodes().iter().flat_map(|n| &n.outputs).all(|o| o.fact.shape.is_concrete());
-        let guards = typed.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
-        let runnable = typed.into_runnable().map_err(engine)?;
-        Ok(Plan { shapes, values, has_run: false, fixed, runnable, guards, peak_bytes, macs })
+        let core = Arc::new(Core::new(typed).map_err(engine)?);
+        Ok(Plan { shapes, values, has_run: false, layout: None, core, peak_bytes, macs })
     }
 
     /// Whether it was made for the shapes of `inputs`, and for the values that are part of a plan.
@@ -121,60 +119,39 @@ impl Plan {
         inputs.shapes().eq(&self.shapes) && inputs.values == self.values
     }
 
-    /// What node `id` is, and what it moves and multiplies as far as shapes are known; without what it took.
-    pub(crate) fn node(&self, id: usize) -> Option<NodeCost> {
-        let model = self.runnable.model();
-        let node = model.nodes().get(id)?;
-        let bytes = |outlet: OutletId| {
-            model
-                .outlet_fact(outlet)
-                .ok()
-                .and_then(|f| f.mem_size().to_i64().ok())
-                .map_or(0, |b| b.max(0) as u64)
-        };
-        let output = OutletId::new(id, 0);
-        let shape = model.outlet_fact(output).map_or(vec![], |fact| {
-            fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect()
-        });
-        Some(NodeCost {
-            name: node.name.clone(),
-            operator: node.op.name().into_owned(),
-            dimensions: shape,
-            macs: macs_of(model, node).unwrap_or(0),
-            bytes: node.inputs.iter().map(|input| bytes(*input)).sum::<u64>() + bytes(output),
-            estimate: price::node(model, node).instructions,
-            instructions: 0,
-        })
-    }
-
     /// Its nodes, constants left out, in the order in which they run.
     pub(crate) fn nodes(&self) -> Vec<NodeCost> {
-        self.runnable.order_without_consts().iter().filter_map(|id| self.node(*id)).collect()
+        self.core
+            .runnable
+            .order_without_consts()
+            .iter()
+            .filter_map(|id| node(self.core.runnable.model(), *id))
+            .collect()
     }
 
     /// What a run takes, as far as shapes tell.
     pub(crate) fn estimate(&self) -> Estimate {
-        let model = self.runnable.model();
+        let model = self.core.runnable.model();
         let start = Estimate {
             macs: self.macs,
             peak_bytes: self.peak_bytes,
-            at_least: !self.fixed,
+            at_least: !self.core.fixed,
             ..Default::default()
         };
-        self.runnable.order_without_consts().iter().fold(start, |mut sum, id| {
-            let Some(node) = model.nodes().get(*id) else { return sum };
-            let priced = price::node(model, node);
+        self.core.runnable.order_without_consts().iter().fold(start, |mut sum, id| {
+            let Some(found) = model.nodes().get(*id) else { return sum };
+            let priced = price::node(model, found);
             sum.instructions = sum.instructions.saturating_add(priced.instructions);
             sum.at_least |= priced.at_least;
             sum.general_nodes += u32::from(!priced.fitted);
-            sum.bytes = sum.bytes.saturating_add(self.node(*id).map_or(0, |node| node.bytes));
+            sum.bytes = sum.bytes.saturating_add(node(model, *id).map_or(0, |node| node.bytes));
             sum
         })
     }
 
     /// Types and shapes of the outputs; null where the length depends on values.
     pub(crate) fn outputs(&self, outputs: &[Output]) -> Result<Vec<TensorDescription>, ModelError> {
-        let model = self.runnable.model();
+        let model = self.core.runnable.model();
         let mut described = vec![];
         for (ix, Output { name, bfloat }) in outputs.iter().enumerate() {
             let fact = model.output_fact(ix).map_err(|e| ModelError::Engine(one_line(&e)))?;
@@ -194,64 +171,57 @@ impl Plan {
         Ok(described)
     }
 
-    /// Runs the plan on arranged inputs of its shapes. `watch` is told each node when it has run.
-    pub(crate) fn run(
+    /// A run on arranged inputs of its shapes, whose outputs are `names`.
+    ///
+    /// The first run of fixed sizes says what it allocates and when; what later ones allocate lies where that leaves room, in one
+    /// block ([`ic_nn_arena`]).
+    pub(crate) fn begin(
         &self,
-        outputs: &[Output],
+        names: &[Output],
         inputs: &[Wire],
         limits: &Limits,
-        watch: &mut dyn FnMut(usize),
-    ) -> Result<Vec<NamedTensor>, InferError> {
+    ) -> Result<Run, InferError> {
         admit("running the model", self.peak_bytes, limits)?;
-        let engine = |e: TractError| InferError::Engine(one_line(&e));
-        let values = inputs
-            .iter()
-            .enumerate()
-            .filter(|(ix, _)| self.values.iter().all(|(bound, _)| bound != ix))
-            .map(|(_, tensor)| tensor)
-            .enumerate()
-            .map(|(ix, tensor)| match self.runnable.model().input_fact(ix) {
-                Ok(fact) if fact.datum_type.is_quantized() => tensors::to_engine_as(tensor, fact.datum_type),
-                _ => tensors::to_engine(tensor),
-            })
-            .collect::<Result<TVec<_>, _>>()?;
-        let mut state = SimpleState::new(&self.runnable).map_err(engine)?;
-        let mut refused = None;
-        let ran = state.run_plan_with_eval(values, |ctx, op_state, node, operands| {
-            if let Some(Some(guard)) = self.guards.get(node.id)
-                && let Err(e) = guard.check(node, &operands)
-            {
-                refused = Some(e.clone());
-                return Err(TractError::msg(e.to_string()));
-            }
-            let outputs = match op_state {
-                Some(op_state) => op_state.eval(ctx, node.op.as_ref(), operands),
-                None => node.op.eval(ctx, operands),
-            };
-            if let Err(e) = &outputs
-                && let Some(fault) = e.chain().find_map(|cause| cause.downcast_ref::<Fault>())
-            {
-                refused = Some(InferError::Value {
-                    node: node.name.clone(),
-                    operator: node.op.name().to_string(),
-                    reason: fault.to_string(),
-                });
-            }
-            watch(node.id);
-            outputs
-        });
-        let values = match (refused, ran) {
-            (Some(e), _) => return Err(e),
-            (None, ran) => ran.map_err(engine)?,
+        let room = match &self.layout {
+            Some(layout) => Room::placed(layout),
+            None if self.core.fixed => Room::recording(),
+            None => Room::plain(),
         };
-        outputs
-            .iter()
-            .zip(values)
-            .map(|(Output { name, bfloat }, value)| {
-                Ok((name.clone(), tensors::to_wire(name, value, *bfloat)?))
-            })
-            .collect()
+        let names = names.iter().map(|o| Output { name: o.name.clone(), bfloat: o.bfloat }).collect();
+        let inputs = inputs.iter().enumerate();
+        let inputs = inputs.filter(|(ix, _)| self.values.iter().all(|(bound, _)| bound != ix));
+        let inputs: Vec<&Wire> = inputs.map(|(_, tensor)| tensor).collect();
+        Run::new(&self.core, (self.shapes.clone(), self.values.clone()), names, &inputs, room)
     }
+
+    /// Learns from a run of it that gave outputs.
+    pub(crate) fn finish(&mut self, run: Run) {
+        self.has_run = true;
+        if let Some(layout) = run.into_layout() {
+            self.layout = Some(layout);
+        }
+    }
+}
+
+/// What node `id` is, and what it moves and multiplies as far as shapes are known; without what it took.
+pub(crate) fn node(model: &TypedModel, id: usize) -> Option<NodeCost> {
+    let node = model.nodes().get(id)?;
+    let bytes = |outlet: OutletId| {
+        model.outlet_fact(outlet).ok().and_then(|f| f.mem_size().to_i64().ok()).map_or(0, |b| b.max(0) as u64)
+    };
+    let output = OutletId::new(id, 0);
+    let shape = model.outlet_fact(output).map_or(vec![], |fact| {
+        fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect()
+    });
+    Some(NodeCost {
+        name: node.name.clone(),
+        operator: node.op.name().into_owned(),
+        dimensions: shape,
+        macs: macs_of(model, node).unwrap_or(0),
+        bytes: node.inputs.iter().map(|input| bytes(*input)).sum::<u64>() + bytes(output),
+        estimate: price::node(model, node).instructions,
+        instructions: 0,
+    })
 }
 
 /// Refuses operators on elements of a type that tract has no code for, which it says only when they run: each is tried

@@ -74,6 +74,9 @@ pub struct InferParameters {
     pub cache: Option<bool>,
     /// Refuse (`too_large`) what is known to take more instructions than this.
     pub max_instructions: Option<u64>,
+    /// Instructions that each message of it takes at most, in place of what the Internet Computer grants; others are answered
+    /// between them. A step of the model that takes more by itself is taken all the same.
+    pub slice_instructions: Option<u64>,
 }
 
 /// The outputs, and what they cost.
@@ -202,4 +205,8 @@ pub struct ProfileResponse {
     pub count: u32,
     /// Instructions of all of them.
     pub instructions: u64,
+    /// Bytes of the block that what a run allocates lies in; null where lengths depend on values, and before a second run.
+    pub arena_bytes: Option<u64>,
+    /// Of these, the bytes that are alive at the worst moment.
+    pub alive_bytes: Option<u64>,
 }

@@ -9,10 +9,11 @@ use ic_cdk::query;
 use ic_nn_store::Version;
 use ic_nn_types::{Error, ErrorCode, EstimateRequest, EstimateResponse, Tensor};
 
-use super::inference::{QUERY_INSTRUCTIONS, QUERY_OVERHEAD, UPDATE_INSTRUCTIONS};
+use super::inference::{QUERY_INSTRUCTIONS, QUERY_OVERHEAD};
 use super::properties::version_of;
 use crate::authority::Reader;
 use crate::facts::Facts;
+use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::Content;
 use crate::wire::Arg;
 use crate::{images, models, price, runtime, state};

@@ -12,11 +12,12 @@ use ic_nn_types::{
 };
 use sha2::{Digest, Sha256};
 
-use super::internal::{self, Candidate, Probed};
+use super::internal::{self, Candidate, Probe, Probed};
 use super::properties::{Properties, version_of};
 use crate::authority::{Reader, Uploader};
 use crate::facts::Facts;
 use crate::run::{self, Limits};
+use crate::slices::{self, Slices};
 use crate::tickets::Ticket;
 use crate::variant::Content;
 use crate::wire::Arg;
@@ -111,9 +112,8 @@ fn offered(target: ExecutionTarget, fallback: bool) -> Result<(), Error> {
 
 /// Has files checked, loaded and tried in a contained call.
 pub(super) async fn probe(candidate: Candidate) -> Result<Probed, Error> {
-    let ticket = Ticket::new(candidate);
-    let reply = contained::call(internal::PROBE, ticket.id()).await?;
-    internal::done(&reply)?;
+    let ticket = Ticket::new(Probe::Asked(candidate, Slices::of(None)));
+    slices::until_done::<Probe>(internal::PROBE, &ticket).await?;
     ticket
         .answer::<Probed>()
         .ok_or_else(|| Error::new(ErrorCode::RuntimeError, "the trial left no answer; try again"))

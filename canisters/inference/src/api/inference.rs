@@ -15,15 +15,13 @@ use crate::authority::{Querier, Spender};
 use crate::facts::Facts;
 use crate::resident::Resident;
 use crate::run::{self, Answer, Inputs, Limits};
+use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::{self, Content};
 use crate::wire::{self, Arg};
 use crate::{images, models, receipts, runtime, state};
 
 /// Instructions that the Internet Computer grants a query.
 pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
-/// Instructions that it grants an update.
-pub(super) const UPDATE_INSTRUCTIONS: u64 = 40_000_000_000;
-
 /// What a query needs beside the inference: reading the argument and writing the reply, 3 MiB at the most.
 pub(super) const QUERY_OVERHEAD: u64 = 50_000_000;
 
@@ -77,7 +75,7 @@ pub(super) async fn profile(request: Arg<InferRequest>) -> Result<ProfileRespons
     let limits = Limits { profile: true, cache_entries: 0, hash: false, ..limits };
     let result = run::infer(&version, inputs, limits).await;
     account(&spender, &version, &result);
-    let mut nodes = result?.nodes;
+    let Answer { mut nodes, arena, .. } = result?;
     let instructions = nodes.iter().map(|node| node.instructions).sum();
     let count = nodes.len() as u32;
     // The dearest, in the order in which they ran.
@@ -99,7 +97,8 @@ pub(super) async fn profile(request: Arg<InferRequest>) -> Result<ProfileRespons
             estimate: Some(node.estimate),
         })
         .collect();
-    Ok(ProfileResponse { version: version.version, nodes, count, instructions })
+    let (arena_bytes, alive_bytes) = arena.unzip();
+    Ok(ProfileResponse { version: version.version, nodes, count, instructions, arena_bytes, alive_bytes })
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<VerifyRequest>")]
@@ -160,6 +159,7 @@ pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<
         hash: parameters.receipt == Some(true),
         cache_entries: if parameters.cache == Some(false) { 0 } else { properties.cache },
         profile: false,
+        slice_instructions: parameters.slice_instructions,
     })
 }
 

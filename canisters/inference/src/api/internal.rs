@@ -6,11 +6,13 @@ use ic_nn_store::{PAGE_BYTES, Version};
 use ic_nn_types::{Error, ErrorCode, GraphEncoding};
 
 use crate::authority::Itself;
-use crate::run::{self, Answer, Asked};
+use crate::models::Tried;
+use crate::run::{self, Answer, Question};
+use crate::slices::{Sliced, Slices};
 use crate::tickets;
 use crate::variant::Content;
 use crate::wire::{self, Arg};
-use crate::{images, memory, models, runtime, state};
+use crate::{images, memory, models, state};
 
 /// Checks, loads and tries the files of a ticket, and leaves their facts.
 pub(crate) const PROBE: &str = "ic_nn_internal_probe";
@@ -52,11 +54,47 @@ pub(crate) enum Candidate {
 /// What a probe leaves: the facts, encoded, and the files that came with a call.
 pub(crate) type Probed = (Vec<u8>, Vec<Vec<u8>>);
 
+/// A probe that begins, or whose trial is under way.
+pub(crate) enum Probe {
+    /// These are to be loaded.
+    Asked(Candidate, Slices),
+    /// They were, of this content, and are tried; the files that came with a call.
+    Under(Box<Tried>, Content, Vec<Vec<u8>>),
+}
+
+impl Sliced for Probe {
+    fn slices(&mut self) -> &mut Slices {
+        match self {
+            Probe::Asked(_, slices) => slices,
+            Probe::Under(tried, ..) => tried.slices(),
+        }
+    }
+}
+
 #[update(hidden = true, name = "ic_nn_internal_probe", decode_with = "crate::wire::decode::<u64>")]
 fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let ticket = ticket?;
-    let (files, sha256, encoding, given) = match question::<Candidate>(ticket)? {
+    let (tried, content, given) = match question::<Probe>(ticket)? {
+        Probe::Asked(candidate, slices) => loaded(candidate, slices)?,
+        Probe::Under(tried, content, given) => (tried, content, given),
+    };
+    match tried.advance() {
+        Err(tried) => tickets::ask_again(ticket, Probe::Under(tried, content, given)),
+        Ok((graph, drawing, facts)) => {
+            // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
+            let encoded = facts.encode()?;
+            state::residents(|r| r.insert(content, (graph, drawing), facts, true));
+            let probed: Probed = (encoded, given);
+            tickets::leave(ticket, probed);
+        }
+    }
+    Ok(())
+}
+
+/// Checks and loads a candidate.
+fn loaded(candidate: Candidate, slices: Slices) -> Result<(Box<Tried>, Content, Vec<Vec<u8>>), Error> {
+    let (files, sha256, encoding, given) = match candidate {
         Candidate::Upload { upload, sha256, encoding } => {
             let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.bytes()))?;
             models::admit(Content::plain(sha256), bytes)?;
@@ -70,13 +108,7 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
         }
     };
     let content = Content::plain(sha256);
-    let (graph, drawing, facts) = models::tried(content, encoding, files)?;
-    // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
-    let encoded = facts.encode()?;
-    state::residents(|r| r.insert(content, (graph, drawing), facts, true));
-    let probed: Probed = (encoded, given);
-    tickets::leave(ticket, probed);
-    Ok(())
+    Ok((Tried::begin(content, encoding, files, slices)?, content, given))
 }
 
 /// A version, and the variant that it is to be served in.
@@ -86,16 +118,47 @@ pub(crate) struct Remade {
     pub(crate) variant: u8,
 }
 
+/// A graph that is made anew, or tried.
+pub(crate) enum Remake {
+    /// It is to be loaded.
+    Asked(Remade, Slices),
+    /// It was, and is tried.
+    Under(Box<Tried>, Remade),
+}
+
+impl Sliced for Remake {
+    fn slices(&mut self) -> &mut Slices {
+        match self {
+            Remake::Asked(_, slices) => slices,
+            Remake::Under(tried, _) => tried.slices(),
+        }
+    }
+}
+
 #[update(hidden = true, name = "ic_nn_internal_remake", decode_with = "crate::wire::decode::<u64>")]
 fn remake(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
-    let Remade { name, version, variant } = question::<Remade>(ticket?)?;
-    let version = Version { variant, ..state::store(|s| s.get(&name, version))? };
+    let ticket = ticket?;
+    let question = question::<Remake>(ticket)?;
+    let (Remake::Asked(remade, _) | Remake::Under(_, remade)) = &question;
+    let version =
+        Version { variant: remade.variant, ..state::store(|s| s.get(&remade.name, remade.version))? };
     let content = Content::of(&version);
-    let (graph, drawing, facts) = models::tried(content, version.encoding, models::read(&version)?)?;
-    let encoded = facts.encode()?;
-    state::store(|s| s.set_variant(&name, version.version, variant, &encoded))?;
-    state::residents(|r| r.insert(content, (graph, drawing), facts, true));
+    let (tried, remade) = match question {
+        Remake::Asked(remade, slices) => {
+            (Tried::begin(content, version.encoding, models::read(&version)?, slices)?, remade)
+        }
+        Remake::Under(tried, remade) => (tried, remade),
+    };
+    match tried.advance() {
+        Err(tried) => tickets::ask_again(ticket, Remake::Under(tried, remade)),
+        Ok((graph, drawing, facts)) => {
+            let encoded = facts.encode()?;
+            state::store(|s| s.set_variant(&version.name, version.version, remade.variant, &encoded))?;
+            state::residents(|r| r.insert(content, (graph, drawing), facts, true));
+            tickets::leave(ticket, ());
+        }
+    }
     Ok(())
 }
 
@@ -127,20 +190,11 @@ fn load_open_graph(graph: Arg<u64>) -> Result<(), Error> {
 fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let ticket = ticket?;
-    let asked = question::<Asked>(ticket)?;
-    let version = Version { variant: asked.variant, ..state::store(|s| s.get(&asked.name, asked.version))? };
-    let answer = models::make_resident(&version).and_then(|load_instructions| {
-        let ran = run::run(&version, asked.inputs, asked.limits)?;
-        if !ran.cached {
-            models::remember(&version, &ran.facts)?;
-        }
-        Ok(Answer {
-            load_instructions,
-            contained_instructions: runtime::message_instructions(),
-            ..ran.into()
-        })
-    });
-    tickets::leave(ticket, answer);
+    match run::contained(question::<Question>(ticket)?) {
+        Ok(Err(more)) => tickets::ask_again(ticket, more),
+        Ok(Ok(answer)) => tickets::leave(ticket, Ok::<Answer, Error>(answer)),
+        Err(e) => tickets::leave(ticket, Err::<Answer, Error>(e)),
+    }
     Ok(())
 }
 

@@ -4,10 +4,11 @@ use ic_cdk::{query, update};
 use ic_nn_store::Version;
 use ic_nn_types::{Error, Graph, Property};
 
-use super::internal::{self, Remade};
+use super::internal::{self, Remade, Remake};
 use crate::audit;
 use crate::authority::{Reader, Uploader};
 use crate::facts::Facts;
+use crate::slices::{self, Slices};
 use crate::tickets::Ticket;
 use crate::variant::{self, Content};
 use crate::wire::Arg;
@@ -231,9 +232,9 @@ async fn quantize(version: &Version, variant: u8) -> Result<(), Error> {
     if version.variant == variant {
         return Ok(());
     }
-    let ticket = Ticket::new(Remade { name: version.name.clone(), version: version.version, variant });
-    let reply = contained::call(internal::REMAKE, ticket.id()).await?;
-    internal::done(&reply)
+    let remade = Remade { name: version.name.clone(), version: version.version, variant };
+    let ticket = Ticket::new(Remake::Asked(remade, Slices::of(None)));
+    slices::until_done::<Remake>(internal::REMAKE, &ticket).await
 }
 
 /// The version that an open handle is on.

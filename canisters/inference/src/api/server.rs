@@ -8,10 +8,11 @@ use ic_nn_types::{
     ModelStatistics, ServerMetadata, TargetSupport,
 };
 
-use super::inference::{QUERY_INSTRUCTIONS, UPDATE_INSTRUCTIONS};
+use super::inference::QUERY_INSTRUCTIONS;
 use super::{graphs, http};
 use crate::authority::Reader;
 use crate::facts::Facts;
+use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::Content;
 use crate::wire::{self, Arg};
 use crate::{receipts, runtime, state};

@@ -37,6 +37,19 @@ pub fn print(profile: &ProfileResponse) {
     }
     align_right(&mut operators, 1);
     say!("{operators}");
+    if let Some(arena) = arena(profile) {
+        say!("{arena}");
+    }
+}
+
+/// How much memory a run takes, where that is known.
+fn arena(profile: &ProfileResponse) -> Option<String> {
+    let (arena, alive) = profile.arena_bytes.zip(profile.alive_bytes)?;
+    let times = arena as f64 / alive.max(1) as f64;
+    Some(format!(
+        "activations and buffers lie in {}, {times:.2} times what is alive at the worst moment",
+        format::bytes(arena)
+    ))
 }
 
 fn row(name: &str, operator: &str, output: &str, node: &NodeProfile, all: u64) -> Vec<String> {
@@ -107,7 +120,13 @@ pub fn json(profile: &ProfileResponse) -> Value {
             })
         })
         .collect();
-    json!({ "count": profile.count, "instructions": profile.instructions, "nodes": nodes })
+    json!({
+        "count": profile.count,
+        "instructions": profile.instructions,
+        "arena_bytes": profile.arena_bytes,
+        "alive_bytes": profile.alive_bytes,
+        "nodes": nodes,
+    })
 }
 
 /// A page that needs nothing else: a bar for each node, as long as its share, in the order in which they ran.
@@ -130,9 +149,10 @@ pub fn page(model: &str, profile: &ProfileResponse) -> String {
          td.bar div{{height:12px;border-radius:2px;min-width:1px}}tr:hover{{background:#8882}}\
          td.name{{max-width:260px;overflow:hidden;text-overflow:ellipsis}}\
          @media(prefers-color-scheme:dark){{body{{background:#111;color:#ddd}}}}</style>\n\
-         <h1>{title}</h1><p>{} instructions in {} nodes, in the order in which they run.</p>\n",
+         <h1>{title}</h1><p>{} instructions in {} nodes, in the order in which they run.{}</p>\n",
         format::instructions(profile.instructions),
-        profile.count
+        profile.count,
+        arena(profile).map_or_else(String::new, |arena| format!(" Their {arena}."))
     );
     page.push_str("<table><tr><th>operator<th class=n>nodes<th class=n>instructions<th class=n>share<th class=n>a MAC<th class=n>estimate</tr>\n");
     for (count, sum) in by_operator(&nodes) {
@@ -196,7 +216,14 @@ mod tests {
     fn operators_are_summed_and_names_do_not_become_markup() {
         let nodes =
             vec![node("a<b>", "Add", 0, 10), node("c", "Product", 2_000, 80), node("d", "Add", 0, 10)];
-        let profile = ProfileResponse { version: 1, count: 3, instructions: 100, nodes };
+        let profile = ProfileResponse {
+            version: 1,
+            count: 3,
+            instructions: 100,
+            nodes,
+            arena_bytes: Some(3_000_000),
+            alive_bytes: Some(2_500_000),
+        };
         let sums = by_operator(&profile.nodes.iter().collect::<Vec<_>>());
         let found: Vec<_> = sums.iter().map(|(n, s)| (*n, s.operator.as_str(), s.instructions)).collect();
         assert_eq!(found, [(1, "Product", 80), (2, "Add", 20)]);
@@ -204,6 +231,7 @@ mod tests {
         assert!(page.contains("a&lt;b&gt;") && !page.contains("a<b>"), "{page}");
         assert!(page.contains("width:100.00%") && page.contains("width:12.50%"), "{page}");
         assert!(page.contains("(-10.0 %)"), "{page}");
+        assert!(page.contains("1.20 times what is alive"), "{page}");
         assert_eq!(json(&profile)["nodes"][1]["share"], 0.8);
     }
 }

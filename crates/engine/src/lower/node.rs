@@ -1,6 +1,7 @@
 //! A lowered node: a kernel with its weights, and what follows it.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
@@ -190,17 +191,18 @@ pub(crate) fn output(shape: &[usize]) -> TractResult<Tensor> {
 /// A convolution of one image.
 type Convolve<'a> = dyn Fn(&[f32], &mut [f32], After<'_>) + 'a;
 
-/// A run for each of the images that lie one behind the other.
+/// A run for each of those `wanted` of the images that lie one behind the other.
 fn images(
     (image, out): (&[f32], &mut [f32]),
     after: After<'_>,
-    count: usize,
+    (count, wanted): (usize, Range<usize>),
     run: &Convolve<'_>,
 ) -> TractResult<()> {
     let whole = count > 0 && image.len().is_multiple_of(count) && out.len().is_multiple_of(count);
     ensure!(whole && !image.is_empty() && !out.is_empty(), "{count} images in {} numbers", image.len());
     let (size, produced) = (image.len() / count, out.len() / count);
-    for (ix, (image, out)) in image.chunks_exact(size).zip(out.chunks_exact_mut(produced)).enumerate() {
+    let each = image.chunks_exact(size).zip(out.chunks_exact_mut(produced)).enumerate();
+    for (ix, (image, out)) in each.take(wanted.end).skip(wanted.start) {
         let residual = after.residual.map(|r| &r[ix * produced..(ix + 1) * produced]);
         run(image, out, After { residual, ..after });
     }
@@ -215,20 +217,46 @@ impl EvalOp for Lowered {
 
     fn eval(&self, _ctx: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let mut output = output(&self.output)?;
+        self.compute(&inputs, &mut output, 0..self.units())?;
+        Ok(tvec!(output.into_tvalue()))
+    }
+}
+
+impl Lowered {
+    /// Into how many parts a run of it can be cut: blocks of rows or columns of a product, images of anything else.
+    pub(crate) fn units(&self) -> usize {
+        match &*self.body {
+            Body::Product(product) => product.units(),
+            Body::MaxPool(_) | Body::Picked(_) => 1,
+            _ => self.images,
+        }
+    }
+
+    /// Computes these of its units of `out`, which is of its shape.
+    pub(crate) fn compute(
+        &self,
+        inputs: &[TValue],
+        out: &mut Tensor,
+        units: Range<usize>,
+    ) -> TractResult<()> {
+        ensure!(!inputs.is_empty() && units.end <= self.units(), "units or operands that it has not");
         let residual = match (self.residual, inputs.last()) {
             (true, Some(last)) => Some(floats(last)?),
             _ => None,
         };
         let after = After { residual, bounds: self.bounds };
-        let mut plain = output.try_as_plain_ram_mut()?;
+        let mut plain = out.try_as_plain_ram_mut()?;
         let out = plain.as_slice_mut::<f32>()?;
         ensure!(residual.is_none_or(|r| r.len() >= out.len()), "the residual is short");
         let x = floats(&inputs[0])?;
-        let images = |run: &Convolve<'_>, out| images((x, out), after, self.images, run);
+        let images = |run: &Convolve<'_>, out| images((x, out), after, (self.images, units.clone()), run);
         match &*self.body {
             Body::Product(product) => {
-                let other = if product.is_constant() { None } else { Some(floats(&inputs[1])?) };
-                product.run(x, other, out, after)?;
+                let other = match (product.is_constant(), inputs.get(1)) {
+                    (false, Some(other)) => Some(floats(other)?),
+                    _ => None,
+                };
+                product.run(x, other, out, after, units)?;
             }
             Body::Conv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::Winograd(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
@@ -242,7 +270,7 @@ impl EvalOp for Lowered {
                 ic_nn_kernels::pick(x, *plane, *stride, *first, out)
             }
         }
-        Ok(tvec!(output.into_tvalue()))
+        Ok(())
     }
 }
 

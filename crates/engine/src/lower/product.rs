@@ -1,6 +1,7 @@
 //! Products of two tensors, of which one may be constant: its packed copy is made once.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use ic_nn_kernels::product::{After, Matrix};
 use ic_nn_kernels::{Packing, Panels, Precision, pays_to_turn};
@@ -11,6 +12,9 @@ use super::einsum::{Loops, Run};
 use super::innermost::Innermost;
 use super::node::{Body, Lowered};
 use super::{constant, floats, shape};
+
+/// Rows or columns that a step is cut into at least: tiles are filled, and halves of Strassen's are never empty.
+const BLOCK: usize = 64;
 
 /// A product over [`Loops`].
 #[derive(Clone, Debug)]
@@ -238,28 +242,58 @@ impl Product {
         self
     }
 
-    /// Computes the product: of `x` and the constant, or of the narrow `x` and the wide `other`.
+    /// Into how many blocks each step can be cut.
+    fn blocks(&self) -> usize {
+        match self.packed {
+            Packed::Wide(_) | Packed::Run => (self.loops.p.length / BLOCK).max(1),
+            Packed::Narrow(_) => (self.loops.q.length / BLOCK).max(1),
+            Packed::Turned(_) => 1,
+        }
+    }
+
+    /// Into how many parts it can be cut: blocks of rows of the narrow operand, of columns of the wide one where the narrow one is
+    /// constant, of every step.
+    pub(crate) fn units(&self) -> usize {
+        self.steps.len() * self.blocks()
+    }
+
+    /// Computes these of its units: of the product of `x` and the constant, or of the narrow `x` and the wide `other`.
     pub(crate) fn run(
         &self,
         x: &[f32],
         other: Option<&[f32]>,
         out: &mut [f32],
         after: After<'_>,
+        units: Range<usize>,
     ) -> TractResult<()> {
         let Loops { p, q, k, .. } = &self.loops;
+        let blocks = self.blocks();
         let lies = |rows: usize, columns: usize, stride: usize| Matrix {
             rows,
             columns,
             stride: if rows > 1 { stride } else { columns },
         };
-        let to = lies(p.length, q.length, p.out);
         let mut fresh: Option<(usize, Panels)> = None;
         for (step, &[narrow, wide, first]) in self.steps.iter().enumerate() {
+            let (begin, end) = (units.start.max(step * blocks), units.end.min((step + 1) * blocks));
+            if begin >= end {
+                continue;
+            }
+            // The part of the step: rows of the narrow operand, or columns of the wide one.
+            let cut = |length: usize, block: usize| (block - step * blocks) * length / blocks;
+            let by_columns = matches!(self.packed, Packed::Narrow(_));
+            let length = if by_columns { q.length } else { p.length };
+            let (begin, end) = (cut(length, begin), cut(length, end));
+            let (narrow, wide, first, to) = if by_columns {
+                (narrow, wide + begin, first + begin, lies(p.length, end - begin, p.out))
+            } else {
+                (narrow + begin * p.narrow, wide, first + begin * p.out, lies(end - begin, q.length, p.out))
+            };
             let after = After { residual: after.residual.map(|r| &r[first..]), ..after };
             let out = &mut out[first..];
             match &self.packed {
                 Packed::Narrow(packed) => {
-                    let from = lies(k.length, q.length, k.wide);
+                    let from = lies(k.length, end - begin, k.wide);
                     packed[self.which[step]].times(&x[wide..], from, out, to, after);
                 }
                 Packed::Wide(packed) => self.rows(&packed[self.which[step]], &x[narrow..], out, to, after),
@@ -300,15 +334,16 @@ impl Product {
     /// Rows of the narrow operand times packed columns.
     fn rows(&self, weights: &Panels, x: &[f32], out: &mut [f32], to: Matrix, after: After<'_>) {
         let Loops { p, k, .. } = &self.loops;
+        let rows = to.rows;
         if !self.copies() {
-            let stride = if p.length > 1 { p.narrow } else { k.length };
-            let from = Matrix { rows: p.length, columns: k.length, stride };
+            let stride = if rows > 1 { p.narrow } else { k.length };
+            let from = Matrix { rows, columns: k.length, stride };
             return weights.under(x, from, out, to, after);
         }
-        let copy = if p.narrow == 1 && k.narrow >= p.length {
-            ic_nn_kernels::in_columns(x, k.length, p.length, k.narrow)
+        let copy = if p.narrow == 1 && k.narrow >= rows {
+            ic_nn_kernels::in_columns(x, k.length, rows, k.narrow)
         } else {
-            let mut copy = vec![0.0; p.length * k.length];
+            let mut copy = vec![0.0; rows * k.length];
             for (row, copy) in copy.chunks_exact_mut(k.length.max(1)).enumerate() {
                 for (step, copy) in copy.iter_mut().enumerate() {
                     *copy = x[row * p.narrow + step * k.narrow];
@@ -316,7 +351,7 @@ impl Product {
             }
             copy
         };
-        weights.under(&copy, Matrix::dense(p.length, k.length), out, to, after);
+        weights.under(&copy, Matrix::dense(rows, k.length), out, to, after);
     }
 }
 
