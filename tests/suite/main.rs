@@ -22,6 +22,7 @@ mod random;
 mod registry;
 mod registry_api;
 mod server_api;
+mod slices;
 mod strangers;
 mod upgrade;
 mod uploads;

@@ -166,7 +166,7 @@ fn ones(ty: TensorType, dimensions: &[Option<u32>]) -> Result<Tensor> {
         dimensions.iter().map(|d| d.context("an input's shape is open")).collect::<Result<_>>()?;
     let count = dimensions.iter().map(|d| *d as usize).product();
     let one: &[u8] = match ty {
-        TensorType::Fp32 => &1f32.to_le_bytes(),
+        TensorType::FP32 => &1f32.to_le_bytes(),
         TensorType::I64 => &1i64.to_le_bytes(),
         TensorType::I32 => &1i32.to_le_bytes(),
         _ => bail!("inputs of type {ty:?} have no ones here"),
