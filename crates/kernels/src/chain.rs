@@ -310,9 +310,12 @@ impl Chain {
                 let place = |place: usize| place * self.block;
                 let beside = place(self.taken);
                 let base = steps.as_mut_ptr();
-                // SAFETY: a place is kept for it behind those of the steps.
-                let end =
-                    if direct { out[start..start + count].as_mut_ptr() } else { unsafe { base.add(beside) } };
+                let end = if direct {
+                    out[start..start + count].as_mut_ptr()
+                } else {
+                    // SAFETY: a place is kept for it behind those of the steps.
+                    unsafe { base.add(beside) }
+                };
                 for (ix, step) in self.steps.iter().enumerate() {
                     let source = |from: Source| match from {
                         Source::Operand(ix) => sources[ix],

@@ -117,8 +117,6 @@ fn limits_are_right() {
         ("silu", all[3].1, 0.0, 0.0),
         ("silu", all[3].1, inf, inf),
         ("silu", all[3].1, 1e30, 1e30),
-        ("erf", all[5].1, inf, 1.0),
-        ("erf", all[5].1, -inf, -1.0),
         ("gelu", all[6].1, inf, inf),
         ("gelu", all[6].1, 1e30, 1e30),
         ("gelu_tanh", all[7].1, inf, inf),
@@ -138,7 +136,9 @@ fn limits_are_right() {
     }
     for x in [-inf, -40.0, -9.5, 9.5, 40.0, inf] {
         assert!(of(tanh, x).abs() <= 1.0 && of(erf, x).abs() <= 1.0);
-        assert!((of(tanh, x) - x.signum()).abs() <= 3e-7, "tanh of {x}: {}", of(tanh, x));
+        for f in [tanh, erf] {
+            assert!((of(f, x) - x.signum()).abs() <= 3e-7, "of {x}: {}", of(f, x));
+        }
     }
     // Subnormal powers are as they are, to a unit in their last place.
     for x in [-88.0f32, -95.0, -100.0, -103.0] {
@@ -148,7 +148,7 @@ fn limits_are_right() {
             "{x}: {got} for {expected}"
         );
     }
-    assert!((of(exp, 88.7) / 3.327_69e38 - 1.0).abs() < 1e-5);
+    assert!((f64::from(of(exp, 88.7)) / f64::from(88.7f32).exp() - 1.0).abs() < 1e-6);
 }
 
 proptest! {
