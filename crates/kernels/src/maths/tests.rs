@@ -86,7 +86,8 @@ fn errors_are_what_is_said() {
 
 #[test]
 fn limits_are_right() {
-    let all: [(&str, fn(F32x4) -> F32x4); 8] = [
+    type Function = fn(F32x4) -> F32x4;
+    let all: [(&str, Function); 8] = [
         ("exp", exp),
         ("exp_below", exp_below),
         ("sigmoid", sigmoid),
