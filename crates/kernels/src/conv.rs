@@ -205,6 +205,12 @@ pub(crate) fn zeros(to: &mut [f32]) {
     }
 }
 
+/// Copies floats by vectors, which is cheaper than a bulk operation for up to some hundred.
+#[inline(never)]
+pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
+    spread(from, 1, to);
+}
+
 /// Every `step`-th float of `from`.
 pub(crate) fn spread(from: &[f32], step: usize, to: &mut [f32]) {
     assert!(to.is_empty() || from.len() > (to.len() - 1) * step, "the line is too short");

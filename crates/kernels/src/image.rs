@@ -7,6 +7,7 @@
 //! bytes.
 
 mod kernels;
+mod maps;
 
 use std::fmt;
 use std::mem::MaybeUninit;

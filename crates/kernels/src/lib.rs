@@ -5,6 +5,7 @@
 //! twins in plain Rust run, which give the same bits: there is no fused multiply-add in either, and sums are added
 //! in one order.
 
+mod chain;
 mod conv;
 mod depthwise;
 mod exact;
@@ -12,6 +13,8 @@ mod hwc;
 pub mod image;
 pub mod lanes;
 mod lines;
+mod maths;
+mod norm;
 mod panels;
 mod patch;
 mod pool;
@@ -20,24 +23,34 @@ pub mod product;
 pub mod quantised;
 #[cfg(test)]
 mod random;
+mod reduce;
+mod resample;
 mod room;
+mod softmax;
 mod strassen;
 mod strided;
+mod swap;
 mod tile;
 mod turn;
 mod window;
 mod winograd;
 
+pub use chain::{Chain, Operation, Repeat, Source, Step};
 pub use conv::Conv;
 pub use depthwise::Depthwise;
 pub use exact::{Bytes, ExactConv, ExactWeights, dequantise, quantise, real, requantise, span};
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
+pub use norm::Norm;
 pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};
 pub use price::{Follows, instructions_of_finishing, instructions_of_picking, instructions_of_turning};
+pub use reduce::{Reduce, Reduction};
+pub use resample::{Axis, Resample};
+pub use softmax::Softmax;
 pub use strassen::Strassen;
 pub use strided::Strided;
+pub use swap::Swap;
 pub use turn::{finish, in_columns, repeat, turn};
 pub use window::Window;
 pub use winograd::Winograd;

@@ -33,7 +33,7 @@ use crate::plan::{Output, Plan};
 use crate::{Description, Graph, Limits, ModelError};
 
 const MAGIC: [u8; 8] = *b"ic-nn im";
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// What the engine was built from.
 const BUILD: u64 = {

@@ -5,7 +5,7 @@ use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min};
 
-use super::node::{Body, Lowered};
+use super::node::Lowered;
 use super::{constant, floats, replace, shape};
 
 /// Fuses until nothing is left to fuse.
@@ -66,7 +66,7 @@ fn step(model: &mut TypedModel, id: usize) -> TractResult<Option<usize>> {
 fn follower(model: &TypedModel, id: usize) -> TractResult<Option<(usize, Follower)>> {
     let node = model.node(id);
     let Some(op) = node.op_as::<Lowered>() else { return Ok(None) };
-    if matches!(&*op.body, Body::MaxPool(_) | Body::Picked(_)) {
+    if !op.body.is_of_sums() {
         return Ok(None);
     }
     let [successor] = *node.outputs[0].successors else { return Ok(None) };

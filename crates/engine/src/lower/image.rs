@@ -118,7 +118,9 @@ impl Imaged for Body {
             };
         }
         tagged!(
-            0 Product, 1 Conv, 2 Winograd, 3 Strided, 4 Lines, 5 Depthwise, 6 HwcConv, 7 HwcDepthwise, 8 MaxPool, 9 Picked
+            0 Product, 1 Conv, 2 Winograd, 3 Strided, 4 Lines, 5 Depthwise, 6 HwcConv, 7 HwcDepthwise, 8 MaxPool, 9 Picked,
+            10 Chain, 11 Softmax, 12 Norm, 13 Reduce, 14 Swap,
+            15 Resample
         );
     }
 
@@ -134,6 +136,12 @@ impl Imaged for Body {
             7 => Body::HwcDepthwise(Imaged::read(from)?),
             8 => Body::MaxPool(Imaged::read(from)?),
             9 => Body::Picked(Imaged::read(from)?),
+            10 => Body::Chain(Imaged::read(from)?),
+            11 => Body::Softmax(Imaged::read(from)?),
+            12 => Body::Norm(Imaged::read(from)?),
+            13 => Body::Reduce(Imaged::read(from)?),
+            14 => Body::Swap(Imaged::read(from)?),
+            15 => Body::Resample(Imaged::read(from)?),
             _ => return Err(Broken("a kernel that is not known")),
         })
     }
@@ -167,6 +175,8 @@ impl Imaged for Lowered {
         // Every number of an output is written by its kernel: what there is without zeros rests on it.
         let written = match &*body {
             Body::Product(product) => product.writes(),
+            Body::Chain(chain) => Some(chain.length()),
+            Body::Resample(resample) => Some(resample.given()),
             _ => Some(numbers),
         };
         let axis = bias_axis.is_none_or(|axis| axis < output.len());

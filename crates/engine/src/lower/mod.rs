@@ -4,7 +4,9 @@
 //! spend instructions on are lowered before it declutters ([`early`]). First each product and each
 //! convolution of f32, and what pools and thins images, is replaced where there is a kernel for its shape ([`product`], [`conv`],
 //! [`pool`]); then what follows one, a bias, an
-//! addition, bounds, moves into it ([`fuse`]). Everything that a pass does not know stays as it is, so a pass can be left
+//! addition, bounds, moves into it ([`fuse`]); then what maps, sums and moves numbers, which tract computes one operator and one number
+//! after the other ([`rows`], [`reduce`], [`moves`],
+//! [`resize`], [`maps`]). Everything that a pass does not know stays as it is, so a pass can be left
 //! out and the graph means the same.
 
 mod conv;
@@ -13,10 +15,15 @@ mod einsum;
 mod fuse;
 mod image;
 mod innermost;
+mod maps;
+mod moves;
 mod node;
 mod pool;
 mod price;
 mod product;
+mod reduce;
+mod resize;
+mod rows;
 
 use ic_nn_kernels::{Packing, Precision};
 use tract_onnx::prelude::*;
@@ -56,11 +63,13 @@ pub(crate) struct Passes {
     pub(crate) nodes: bool,
     /// What follows them moves in.
     pub(crate) fuse: bool,
+    /// What maps, sums and moves numbers.
+    pub(crate) maps: bool,
 }
 
 impl Passes {
     /// All of them.
-    pub(crate) const ALL: Passes = Passes { early: true, nodes: true, fuse: true };
+    pub(crate) const ALL: Passes = Passes { early: true, nodes: true, fuse: true, maps: true };
 }
 
 /// Lowers what need not be decluttered first.
@@ -81,9 +90,39 @@ fn widen(model: &TypedModel, packing: &mut Packing) -> TractResult<()> {
 
 /// Lowers what can be in a decluttered graph.
 pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passes) -> TractResult<()> {
-    if !passes.nodes {
-        return Ok(());
+    if passes.nodes {
+        lower_nodes(model, packing, passes)?;
     }
+    if passes.maps {
+        lower_maps(model)?;
+    }
+    if passes.nodes || passes.maps { model.compact() } else { Ok(()) }
+}
+
+/// Lowers what maps, sums and moves numbers.
+fn lower_maps(model: &mut TypedModel) -> TractResult<()> {
+    rows::norms(model)?;
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let Some(&input) = node.inputs.first() else { continue };
+        let ([_], Some(from)) = (&*node.outputs, shape(model, input)?) else { continue };
+        let Some(output) = shape(model, id.into())? else { continue };
+        let body = rows::softmax(node, &from)
+            .or_else(|| reduce::reduce(node, &from, &output))
+            .or_else(|| moves::moved(node, &from));
+        let body = match body {
+            None => resize::resized(model, node, &from, &output)?,
+            body => body,
+        };
+        if let Some(body) = body {
+            replace(model, id, Box::new(Lowered::new(body, None, output, 0)), vec![input]);
+        }
+    }
+    maps::lower(model)
+}
+
+/// Lowers products, convolutions and pools, and what follows them.
+fn lower_nodes(model: &mut TypedModel, packing: &mut Packing, passes: Passes) -> TractResult<()> {
     if !model.nodes().iter().any(|node| node.op_is::<Lowered>()) {
         widen(model, packing)?;
     }
@@ -119,11 +158,12 @@ pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passe
     if passes.fuse {
         fuse::fuse(model)?;
     }
-    model.compact()
+    Ok(())
 }
 
 /// Makes another operator of node `id`, with other inputs and the same output. tract's own way is a patch, which compares
 /// the new node with every other.
+#[inline(never)]
 pub(crate) fn replace(model: &mut TypedModel, id: usize, op: Box<dyn TypedOp>, inputs: Vec<OutletId>) {
     let nodes = model.nodes_mut();
     let node = &mut nodes[id];
@@ -154,12 +194,14 @@ fn numbers(model: &TypedModel) -> TractResult<usize> {
 }
 
 /// The f32 values of a constant outlet.
+#[inline(never)]
 fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
     let fact = model.outlet_fact(outlet)?;
     Ok(fact.konst.clone().filter(|k| k.datum_type() == f32::datum_type() && k.is_plain_ram()))
 }
 
 /// The concrete shape of a plain f32 outlet. None where it has no numbers: kernels are for those.
+#[inline(never)]
 fn shape(model: &TypedModel, outlet: OutletId) -> TractResult<Option<TVec<usize>>> {
     let fact = model.outlet_fact(outlet)?;
     if fact.datum_type != f32::datum_type() || !fact.is_plain() {

@@ -5,7 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
-use ic_nn_kernels::{Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Precision, Strided, Winograd};
+use ic_nn_kernels::{
+    Chain, Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Norm, Precision, Reduce, Resample,
+    Softmax, Strided, Swap, Winograd,
+};
 use tract_onnx::tract_core::internal::*;
 
 use super::floats;
@@ -35,6 +38,42 @@ pub(crate) enum Body {
     MaxPool(MaxPool),
     /// Every so many pixels of planes.
     Picked(Picked),
+    /// Operations on elements.
+    Chain(Chain),
+    /// Softmax of rows.
+    Softmax(Softmax),
+    /// A norm of rows.
+    Norm(Norm),
+    /// What rows or columns come to.
+    Reduce(Reduce),
+    /// Axes that change places.
+    Swap(Swap),
+    /// Images that are resized.
+    Resample(Resample),
+}
+
+impl Body {
+    /// Whether outputs are sums of products, which a bias, an addition and bounds can follow.
+    pub(super) fn is_of_sums(&self) -> bool {
+        match self {
+            Body::Product(_)
+            | Body::Conv(_)
+            | Body::Winograd(_)
+            | Body::Strided(_)
+            | Body::Lines(_)
+            | Body::Depthwise(_)
+            | Body::HwcConv(_)
+            | Body::HwcDepthwise(_) => true,
+            Body::MaxPool(_)
+            | Body::Picked(_)
+            | Body::Chain(_)
+            | Body::Softmax(_)
+            | Body::Norm(_)
+            | Body::Reduce(_)
+            | Body::Swap(_)
+            | Body::Resample(_) => false,
+        }
+    }
 }
 
 /// A kernel as an operator of a typed graph. Inputs are the body's, then the residual where there is one.
@@ -86,7 +125,9 @@ impl Lowered {
             Body::HwcConv(conv) => conv.scratch(),
             Body::HwcDepthwise(conv) => conv.scratch(),
             Body::MaxPool(pool) => pool.scratch(),
-            Body::Picked(_) => 0,
+            Body::Chain(chain) => chain.scratch(),
+            Body::Resample(resample) => resample.scratch(),
+            Body::Picked(_) | Body::Softmax(_) | Body::Norm(_) | Body::Reduce(_) | Body::Swap(_) => 0,
         }) as u64
     }
 
@@ -94,6 +135,7 @@ impl Lowered {
     pub(crate) fn inputs(&self) -> usize {
         let operands = match &*self.body {
             Body::Product(product) if !product.is_constant() => 2,
+            Body::Chain(chain) => chain.operands().len(),
             _ => 1,
         };
         operands + usize::from(self.residual)
@@ -110,7 +152,7 @@ impl Lowered {
             Body::Depthwise(conv) => Some(conv.bias().to_vec()),
             Body::HwcConv(conv) => Some(conv.weights().bias().to_vec()),
             Body::HwcDepthwise(conv) => Some(conv.bias().to_vec()),
-            Body::MaxPool(_) | Body::Picked(_) => None,
+            _ => None,
         }
     }
 
@@ -126,7 +168,7 @@ impl Lowered {
             Body::Depthwise(conv) => Body::Depthwise(conv.with_bias(bias)),
             Body::HwcConv(conv) => Body::HwcConv(conv.with_bias(bias)),
             Body::HwcDepthwise(conv) => Body::HwcDepthwise(conv.with_bias(bias)),
-            Body::MaxPool(_) | Body::Picked(_) => body,
+            body => body,
         });
         self
     }
@@ -158,6 +200,12 @@ impl Lowered {
             Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
             Body::MaxPool(_) => "MaxPool",
             Body::Picked(_) => "Downsample",
+            Body::Chain(_) => "Chain",
+            Body::Softmax(_) => "Softmax",
+            Body::Norm(_) => "Norm",
+            Body::Reduce(_) => "Reduce",
+            Body::Swap(_) => "MoveAxis",
+            Body::Resample(_) => "Resize",
         }
     }
 }
@@ -268,6 +316,38 @@ impl Lowered {
             Body::MaxPool(pool) => pool.run(x, out),
             Body::Picked(Picked { plane, stride, first }) => {
                 ic_nn_kernels::pick(x, *plane, *stride, *first, out)
+            }
+            Body::Chain(chain) => {
+                let operands = inputs.iter().map(|input| floats(input)).collect::<TractResult<TVec<_>>>()?;
+                let long = chain.operands().iter().zip(&operands).all(|(lies, x)| x.len() >= lies.numbers());
+                let all = operands.len() == chain.operands().len() && out.len() == chain.length();
+                ensure!(long && all, "an operand of a chain is short");
+                chain.run(&operands, out);
+            }
+            Body::Softmax(softmax) => {
+                let whole = x.len() == out.len() && x.len().is_multiple_of(softmax.part());
+                ensure!(whole, "no whole rows of {} numbers", x.len());
+                softmax.run(x, out);
+            }
+            Body::Norm(norm) => {
+                let whole = x.len() == out.len() && x.len().is_multiple_of(norm.length());
+                ensure!(whole, "no whole rows of {} numbers", x.len());
+                norm.run(x, out);
+            }
+            Body::Reduce(reduce) => {
+                let whole = x.len().is_multiple_of(reduce.part()) && x.len() / reduce.length() == out.len();
+                ensure!(whole, "no whole rows of {} numbers", x.len());
+                reduce.run(x, out);
+            }
+            Body::Swap(swap) => {
+                let whole = x.len() == out.len() && x.len().is_multiple_of(swap.part());
+                ensure!(whole, "no whole parts of {} numbers", x.len());
+                swap.run(x, out);
+            }
+            Body::Resample(resample) => {
+                let whole = x.len() == resample.numbers() && out.len() == resample.given();
+                ensure!(whole, "an image of {} numbers", x.len());
+                resample.run(x, out);
             }
         }
         Ok(())

@@ -23,6 +23,12 @@ impl Lowered {
                 let pixels = self.output.last().copied().unwrap_or(1).max(1);
                 return instructions_of_picking(self.output.iter().product::<usize>() / pixels, pixels);
             }
+            Body::Chain(chain) => return chain.instructions(),
+            Body::Softmax(softmax) => return softmax.instructions(numbers),
+            Body::Norm(norm) => return norm.instructions(numbers),
+            Body::Reduce(reduce) => return reduce.instructions(numbers),
+            Body::Swap(swap) => return swap.instructions(numbers),
+            Body::Resample(resample) => return resample.instructions(),
             Body::Conv(conv) => conv.instructions(follows),
             Body::Winograd(conv) => conv.instructions(follows),
             Body::Strided(conv) => conv.instructions(follows),

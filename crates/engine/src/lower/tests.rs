@@ -12,6 +12,8 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::{Lowered, Passes, lower, packing};
 
+mod maps;
+
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let values: Vec<f32> = (0..shape.iter().product())
@@ -25,15 +27,21 @@ fn numbers(shape: &[usize], seed: u64) -> Tensor {
     Tensor::from_shape(shape, &values).unwrap()
 }
 
-/// Runs the graph as it is and lowered; both have to agree. How many nodes were lowered, and how many nodes are left.
+/// Runs the graph as it is and its products, convolutions and pools lowered; both have to agree. How many nodes were lowered, and
+/// how many nodes are left.
 fn agree(model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
+    agree_with(Passes { maps: false, ..Passes::ALL }, model, inputs)
+}
+
+/// The same with these passes.
+fn agree_with(passes: Passes, model: TypedModel, inputs: &[Tensor]) -> (usize, usize) {
     let run = |model: TypedModel| {
         let inputs = inputs.iter().map(|t| t.clone().into_tvalue()).collect();
         model.into_optimized().unwrap().into_runnable().unwrap().run(inputs).unwrap().remove(0)
     };
     let expected = run(model.clone());
     let mut lowered = model;
-    lower(&mut lowered, &mut packing(Precision::F32), Passes::ALL).unwrap();
+    lower(&mut lowered, &mut packing(Precision::F32), passes).unwrap();
     let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
     let left =
         lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
