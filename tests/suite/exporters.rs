@@ -203,7 +203,8 @@ fn answers(
                 return Err(format!("output `{}` is expected, `{key}` came", want.name));
             }
             let nearly = NEARLY.contains(&fixture.key.as_str());
-            worst = worst.max(compare(got, want, nearly).map_err(|e| format!("output `{key}` on {shapes:?}: {e}"))?);
+            worst = worst
+                .max(compare(got, want, nearly).map_err(|e| format!("output `{key}` on {shapes:?}: {e}"))?);
         }
     }
     Ok(worst)

@@ -192,7 +192,7 @@ impl Writer {
         }
         if self.tile.bits == Bits::Four {
             for (mask, half) in self.masks.into_iter().zip([0x000f_i128, 0x00f0]) {
-                let lanes = (0..8).fold(0, |lanes, lane| lanes | half << (16 * lane));
+                let lanes = (0..8).fold(0, |lanes, lane| lanes | (half << (16 * lane)));
                 e.put(I::V128Const(lanes)).set(mask);
             }
         }

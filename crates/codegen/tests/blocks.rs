@@ -40,6 +40,7 @@ fn place(tile: BlockTile, column: usize, k: usize) -> (usize, u32) {
 }
 
 #[test]
+#[allow(clippy::needless_range_loop, reason = "rows and columns are places in several operands")]
 fn tiles_of_blocks_compute_what_they_say_at_the_price_they_say() {
     let tiles = block_tiles();
     let written: Vec<Written> = tiles.iter().map(|tile| Written::from(*tile)).collect();
@@ -111,7 +112,7 @@ fn tiles_of_blocks_compute_what_they_say_at_the_price_they_say() {
                             let (at, shift) = place(tile, column, k);
                             let byte = weights[unit][at];
                             let weight = match tile.bits {
-                                Bits::Four => i32::from(byte >> shift & 15),
+                                Bits::Four => i32::from((byte >> shift) & 15),
                                 Bits::Eight => i32::from(byte as i8),
                             };
                             sum += weight * i32::from(x[row][unit * PAIRS + k]);

@@ -74,9 +74,10 @@ impl Blockwise {
 
     /// Bytes that a run takes beside inputs and outputs.
     pub(crate) fn scratch(&self) -> u64 {
-        let packing = if self.packed.is_some() { 0 } else { 2 * self.blocks.outputs * self.blocks.k };
-        let units = self.blocks.count() * self.blocks.block.max(32);
-        (self.rows * (3 * units + 64) + packing) as u64
+        let Blocks { block, k, outputs, .. } = self.blocks;
+        let packing = if self.packed.is_some() { 0 } else { 2 * outputs as u64 * k as u64 };
+        let units = self.blocks.count() as u64 * block.max(32) as u64;
+        self.rows as u64 * (3 * units + 64) + packing
     }
 
     /// Packs weights, scales, and what else there is.

@@ -30,7 +30,7 @@ const MIDDLE: i32 = 8;
 pub struct Blocks {
     /// Bits of a weight: 2, 4 or 8.
     pub bits: usize,
-    /// Weights of a block: a power of two, 16 at least.
+    /// Weights of a block: a power of two, 16 at least, and no more than the one that `k` fits in.
     pub block: usize,
     /// Length of the sums.
     pub k: usize,
@@ -51,7 +51,8 @@ impl Blocks {
 
     /// Whether there are weights like that here.
     pub fn is_served(&self) -> bool {
-        matches!(self.bits, 2 | 4 | 8) && self.block.is_power_of_two() && self.block >= 16
+        let most = self.k.next_power_of_two().max(16);
+        matches!(self.bits, 2 | 4 | 8) && self.block.is_power_of_two() && (16..=most).contains(&self.block)
     }
 
     /// Weights of a unit that are there: the rest of it is padding.
@@ -249,8 +250,8 @@ impl Blocks {
                 for (to, from) in row.chunks_exact_mut(UNIT / 2).zip(w.chunks_exact(self.filled() / 4)) {
                     for (to, byte) in to.chunks_exact_mut(2).zip(from) {
                         let two = |shift: u32| {
-                            let (low, high) = (byte >> shift & 3, byte >> (shift + 2) & 3);
-                            low + 6 | (high + 6) << 4
+                            let (low, high) = ((byte >> shift) & 3, (byte >> (shift + 2)) & 3);
+                            (low + 6) | ((high + 6) << 4)
                         };
                         to.copy_from_slice(&[two(0), two(4)]);
                     }
@@ -267,8 +268,8 @@ impl Blocks {
                 let to = to[8 * (vector * STEPS / 2)..].chunks_exact_mut(8);
                 // A byte of the file is the pair of a step.
                 for (to, pairs) in to.zip(from.chunks_exact(2)) {
-                    to[lane] = pairs[0] & 15 | pairs[1] << 4;
-                    to[lane + 1] = pairs[0] >> 4 | pairs[1] & 0xf0;
+                    to[lane] = (pairs[0] & 15) | (pairs[1] << 4);
+                    to[lane + 1] = (pairs[0] >> 4) | (pairs[1] & 0xf0);
                 }
             }
         } else {

@@ -48,6 +48,21 @@ pub(super) fn holds_deconv(op: &Deconv, inputs: &[&TypedFact]) -> bool {
         && kernel.shape.as_concrete().is_some_and(|shape| shape[sides] == op.pool_spec.kernel_shape[..])
 }
 
+/// Whether the gates of an LSTM can have these inputs: what they are made of, four times as wide as the state, which both are of
+/// `hidden` numbers a row. tract reads them as of one type, whatever they are.
+pub(super) fn holds_gates(hidden: usize, inputs: &[&TypedFact]) -> bool {
+    let [gates, state] = inputs else { return false };
+    let (Some(gates_shape), Some(shape)) = (gates.shape.as_concrete(), state.shape.as_concrete()) else {
+        return false;
+    };
+    let numbers = |shape: &[usize]| shape.iter().product::<usize>();
+    gates.datum_type == state.datum_type
+        && gates.datum_type.is_float()
+        && hidden > 0
+        && shape.last() == Some(&hidden)
+        && numbers(shape).checked_mul(4) == Some(numbers(gates_shape))
+}
+
 fn write_info(info: &ScanInfo, to: &mut Writer<'_>) {
     to.size(info.axis);
     to.flag(info.chunk < 0);

@@ -14,6 +14,7 @@ use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::logic::{
     And, CompEq, CompGT, CompGTE, CompLT, CompLTE, CompNE, Iff, Not, Or, Xor,
 };
+use tract_onnx::tract_core::ops::lstm_cell::LstmEpilogue;
 use tract_onnx::tract_core::ops::math::{
     Abs, Add, Ceil, Cos, Div, Erf, Exp, Floor, Ln, Max, Min, Mul, Neg, Pow, PowConst, Recip, Rem, Round,
     RoundHalfToEven, Rsqrt, Sign, Sin, Sqrt, Square, Sub, SubF, Tanh,
@@ -328,6 +329,9 @@ pub(super) fn write<'a>(op: &'a dyn TypedOp, to: &mut Writer<'a>, inner: bool) -
     } else if let Some(op) = op.downcast_ref::<Scan>().filter(|_| !inner) {
         to.number(28);
         inner::write_scan(op, to)?;
+    } else if let Some(op) = op.downcast_ref::<LstmEpilogue>() {
+        to.number(29);
+        to.size(op.hidden);
     } else {
         to.number(26);
         tables::write(op, to)?;
@@ -415,6 +419,7 @@ pub(super) fn read(
         }
         26 => tables::read(from)?,
         27 => Box::new(inner::read_deconv(from)?),
+        29 => Box::new(LstmEpilogue { hidden: from.size()? }),
         28 if !inner => Box::new(inner::read_scan(from)?),
         _ => return Err(Broken("an operator that is not known")),
     };
@@ -435,6 +440,8 @@ pub(super) fn check(model: &TypedModel, node: &TypedNode) -> Result<(), Broken> 
         inputs.len() == blockwise.inputs()
     } else if let Some(deconv) = node.op_as::<Deconv>() {
         inner::holds_deconv(deconv, &inputs)
+    } else if let Some(op) = node.op_as::<LstmEpilogue>() {
+        inner::holds_gates(op.hidden, &inputs)
     } else if let Some(scan) = node.op_as::<Scan>() {
         inner::holds_scan(scan, &inputs)
     } else {

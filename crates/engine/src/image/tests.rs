@@ -39,9 +39,8 @@ fn run(graph: &mut Graph) -> Vec<NamedTensor> {
 }
 
 /// What has no image yet: tract's resizing, and its lookup of labels, whose fields it does not show.
-const WITHOUT: [&str; 12] = [
-    "lstm-dynamo",
-    "lstm-torchscript",
+const WITHOUT: [&str; 11] = [
+    "pca-logistic",
     "upsampling",
     "segmentation-dynamo",
     "segmentation-torchscript",

@@ -41,7 +41,8 @@ proptest! {
         rows in 1usize..10, k in 1usize..200, outputs in 1usize..80, bits in 1u32..4, block in 4u32..8, seed: u64,
         zeros: bool, real: bool, biased: bool,
     ) {
-        let blocks = Blocks { bits: 1 << bits, block: 1 << block, k, outputs };
+        let block = (1 << block).min(k.next_power_of_two().max(16));
+        let blocks = Blocks { bits: 1 << bits, block, k, outputs };
         let file = file(&blocks, seed, real);
         let mut next = numbers(seed ^ 1);
         let x: Vec<f32> = (0..rows * k).map(|_| next() * 3.0).collect();
@@ -51,9 +52,10 @@ proptest! {
         );
         let mut out = vec![f32::NAN; rows * outputs];
         packed.under(&x, rows, &mut out);
+        let begin = |column: usize| if biased { f64::from(bias[column]) } else { 0.0 };
         for row in 0..rows {
             for column in 0..outputs {
-                let (mut sum, mut size) = (if biased { f64::from(bias[column]) } else { 0.0 }, 1.0);
+                let (mut sum, mut size) = (begin(column), 1.0);
                 for k_at in 0..k {
                     let product = f64::from(x[row * k + k_at]) * weight(&blocks, &file, column, k_at, zeros);
                     sum += product;

@@ -119,13 +119,15 @@ mod twin {
     ) {
         let size = if NIBBLES { COLUMNS * STEPS } else { 2 * COLUMNS * STEPS };
         for row in 0..ROWS {
-            // SAFETY: the caller's, here and below: rows, units, columns and blocks are there.
+            // SAFETY: the caller's: outputs have so many rows of 32.
             let out = unsafe { &mut *out.byte_add(row * out_stride).cast::<[f32; COLUMNS]>() };
             for unit in 0..blocks * each {
+                // SAFETY: the caller's: rows have so many units.
                 let (x, Unit { scale: of_row, begins }) = unsafe {
                     let x = splat.byte_add(row * splat_stride).cast::<[i16; 2 * STEPS]>().add(unit);
                     (x.read_unaligned(), units.byte_add(row * units_stride).add(unit).read_unaligned())
                 };
+                // SAFETY: the caller's: there are as many units of weights.
                 let weights = unsafe { std::slice::from_raw_parts(vector.add(unit * size), size) };
                 for (column, out) in out.iter_mut().enumerate() {
                     let (vector, lane) = (column / 4, 2 * (column % 4));
@@ -140,6 +142,7 @@ mod twin {
                         };
                         sum = sum.wrapping_add(weight * i32::from(*x));
                     }
+                    // SAFETY: the caller's: there are 32 scales a block.
                     let of_column = unsafe { scale.add(unit / each * COLUMNS + column).read_unaligned() };
                     *out += sum as f32 * of_column * of_row;
                 }

@@ -113,8 +113,8 @@ proptest! {
         combine(how, operands, factors, [i16::from(signed), y_zero], &mut out);
         let (a, b) = (whole(&a, signed, a_zero), whole(&b, signed, b_zero));
         let (low, high) = if signed { (-128, 127) } else { (0, 255) };
-        for ix in 0..n {
-            let (x, y) = (a[ix] as f32, b[ix] as f32);
+        for (ix, (x, y)) in a.iter().zip(&b).enumerate() {
+            let (x, y) = (*x as f32, *y as f32);
             let quotient = if product { x * y * factors[0] } else { x * factors[0] + y * factors[1] };
             let held = (quotient.round_ties_even() as i64 + i64::from(y_zero)).clamp(low, high) as u8;
             prop_assert_eq!(out[ix], held, "{}", ix);

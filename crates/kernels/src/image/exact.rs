@@ -110,7 +110,7 @@ impl Imaged for BlockWeights {
         let blocks =
             Blocks { bits: from.size()?, block: from.size()?, k: from.size()?, outputs: from.size()? };
         let sides = [blocks.block, blocks.k, blocks.outputs];
-        let within = sides.iter().all(|n| (1..=1 << 28).contains(n));
+        let within = sides.iter().all(|n| (1..=1 << 26).contains(n));
         must(within && blocks.is_served(), "blocks that are not served")?;
         let (packed, scales) = (from.bytes()?, from.floats()?);
         let off = if from.flag()? { Some(Weights::read(from)?) } else { None };

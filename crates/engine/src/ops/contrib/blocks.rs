@@ -7,8 +7,8 @@ use super::super::kernel::volume;
 use super::super::lowered::Wirer;
 use crate::blockwise::Blockwise;
 
-/// The widest a block, and the longest a side, that is looked at.
-const LONGEST: usize = 1 << 28;
+/// The longest a side that is looked at: bits of a column fit 32 bits.
+const LONGEST: usize = 1 << 26;
 
 /// A positive attribute.
 fn length(w: &Wirer<'_>, name: &str) -> TractResult<usize> {
@@ -27,7 +27,7 @@ pub(super) fn matmul(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let blocks = Blocks { bits, block: length(w, "block_size")?, k, outputs };
     if !blocks.is_served() {
         return w.refuse(format!(
-            "{} bits in blocks of {}; 2, 4 or 8 in blocks of a power of two from 16 on are served",
+            "{} bits in blocks of {}; 2, 4 or 8 in blocks of a power of two from 16 to K are served",
             w.int("bits", 4),
             blocks.block
         ));

@@ -60,10 +60,13 @@ pub(in super::super) fn run_averaged(k: &Kernel, inputs: &[TValue]) -> TractResu
             .map(|zero| *zero as i16)
             .context("a zero point is expected")
     };
-    let pixels = k.int(1) as usize;
+    let pixels = usize::try_from(k.int(1))?;
     let x = &inputs[0];
     let mut y = Tensor::zero_dt(k.outputs[0].datum_type, &k.shape(0)?)?;
-    ensure!(x.is_plain_ram() && pixels > 0 && x.len() == y.len() * pixels, "pixels are missing");
+    ensure!(
+        x.is_plain_ram() && (1..=1 << 22).contains(&pixels) && x.len() == y.len() * pixels,
+        "pixels are missing"
+    );
     let bytes = Bytes::new(x.as_bytes(), x.datum_type() == DatumType::I8, zero(2)?);
     let mut sums = vec![0i32; y.len()];
     if k.int(0) == 0 {

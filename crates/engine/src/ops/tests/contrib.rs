@@ -134,9 +134,9 @@ fn weights_by_blocks_are_held_to_their_lengths() {
     refused(&k40, 72, 8, None, "9 are expected");
     refused(&k40, 72, 9, Some(5), "6 packed bytes or 9 reals");
     refused(&[("K", 41), ("N", 3), ("bits", 4), ("block_size", 16)], 72, 9, None, "where K is 41");
-    for (bits, block) in [(3, 16), (4, 24), (4, 8), (5, 32), (-4, 32)] {
+    for (bits, block) in [(3, 16), (4, 24), (4, 8), (4, 128), (5, 32), (-4, 32)] {
         let attributes = [("K", 40), ("N", 3), ("bits", bits), ("block_size", block)];
-        refused(&attributes, 72, 9, None, "2, 4 or 8 in blocks of a power of two from 16 on are served");
+        refused(&attributes, 72, 9, None, "2, 4 or 8 in blocks of a power of two from 16 to K are served");
     }
     for (k, n) in [(0, 3), (40, -1), (i64::MAX, 3)] {
         refused(&[("K", k), ("N", n), ("bits", 4), ("block_size", 16)], 72, 9, None, "`");
