@@ -4,7 +4,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::{env, fs};
 
-use ic_nn_codegen::{Kind, Packed, PatchPrice, Price, functions, object, patches, tiles};
+use ic_nn_codegen::{
+    Bits, BlockPrice, Kind, Packed, PatchPrice, Price, block_tiles, functions, object, patches, tiles,
+};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -50,6 +52,26 @@ fn main() {
         .expect("a string takes it");
     fs::write(out.join("tiles.rs"), source).expect("OUT_DIR is writable");
     fs::write(out.join("patches.rs"), patches_source(wasm)).expect("OUT_DIR is writable");
+    fs::write(out.join("blocks.rs"), blocks_source(wasm)).expect("OUT_DIR is writable");
+}
+
+/// The table of tiles of blocks; their functions are in the archive that the tiles' symbols name.
+fn blocks_source(wasm: bool) -> String {
+    let tiles = block_tiles();
+    let (mut table, mut symbols) = (String::new(), String::new());
+    for tile in &tiles {
+        let function = if wasm {
+            writeln!(symbols, "    fn {}{BLOCK_PARAMETERS};", tile.name()).expect("a string takes it");
+            tile.name()
+        } else {
+            format!("twin::tile::<{}, {}>", tile.bits == Bits::Four, tile.rows)
+        };
+        let BlockPrice { fixed, block, unit } = tile.emit().1;
+        writeln!(table, "    Tile {{ function: {function}, fixed: {fixed}, block: {block}, unit: {unit} }},")
+            .expect("a string takes it");
+    }
+    let symbols = if wasm { format!("unsafe extern \"C\" {{\n{symbols}}}\n\n") } else { String::new() };
+    format!("{symbols}/// Every tile.\nstatic TILES: [Tile; {}] = [\n{table}];\n", tiles.len())
 }
 
 /// The table of patches; their functions are in the archive that the tiles' symbols name.
@@ -82,3 +104,6 @@ const PARAMETERS: &str = "(splat: *const u8, splat_stride: usize, vector: *const
 
 const PATCH_PARAMETERS: &str = "(seen: *const *const f32, out: *mut f32, out_row: usize, out_pixel: usize, kernel: *const f32, \
     bias: *const f32, rounds: usize, low: f32, high: f32)";
+
+const BLOCK_PARAMETERS: &str = "(splat: *const i16, splat_stride: usize, units: *const Unit, units_stride: usize, \
+    vector: *const u8, scale: *const f32, out: *mut f32, out_stride: usize, blocks: usize, each: usize)";

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 
 FIXTURES = Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "exporters"
-TYPES = {"float32": "FP32", "float64": "FP64", "int32": "I32", "int64": "I64", "bool": "BOOL"}
+TYPES = {"float32": "FP32", "float64": "FP64", "int32": "I32", "int64": "I64", "bool": "BOOL", "uint8": "U8", "int8": "I8"}
 # The largest that a file may become: fixtures are read by people's git for ever.
 MOST_BYTES = 150_000
 

@@ -26,6 +26,9 @@ const REFUSED: &[(&str, &str)] = &[
 const MISDECLARED: &[(&str, &str)] =
     &[("lightgbm/classifier", "label"), ("lightgbm/classifier-binary", "label")];
 
+/// Models whose outputs are bytes that the framework rounds on the way, by tables.
+const NEARLY: &[&str] = &["onnxruntime/softmax-i8", "onnxruntime/softmax-u8"];
+
 #[derive(Deserialize)]
 struct Fixture {
     /// `FRAMEWORK/NAME`.
@@ -90,6 +93,11 @@ fn lightgbm() {
 #[test]
 fn xgboost() {
     agree("xgboost");
+}
+
+#[test]
+fn onnxruntime() {
+    agree("onnxruntime");
 }
 
 /// The folder's fixtures by name.
@@ -194,7 +202,9 @@ fn answers(
             if *key != want.name {
                 return Err(format!("output `{}` is expected, `{key}` came", want.name));
             }
-            worst = worst.max(compare(got, want).map_err(|e| format!("output `{key}` on {shapes:?}: {e}"))?);
+            let nearly = NEARLY.contains(&fixture.key.as_str());
+            worst = worst
+                .max(compare(got, want, nearly).map_err(|e| format!("output `{key}` on {shapes:?}: {e}"))?);
         }
     }
     Ok(worst)
@@ -241,8 +251,8 @@ fn axes(
     Ok(())
 }
 
-/// The worst difference: absolute up to 1, relative above. Integers have to be equal.
-fn compare(got: &Tensor, want: &Array) -> Result<f64, String> {
+/// The worst difference: absolute up to 1, relative above. Integers have to be equal; where bytes are `nearly` equal, one next to it will do.
+fn compare(got: &Tensor, want: &Array, nearly: bool) -> Result<f64, String> {
     if (got.ty, &got.dimensions) != (want.ty, &want.dimensions) {
         return Err(format!(
             "{} {:?} is expected, {} {:?} came",
@@ -252,7 +262,11 @@ fn compare(got: &Tensor, want: &Array) -> Result<f64, String> {
     if want.ty != TensorType::FP32 {
         let size = want.ty.size();
         let mut pairs = got.data.chunks_exact(size).zip(want.data.chunks_exact(size));
-        let Some(at) = pairs.position(|(g, w)| g != w) else { return Ok(0.0) };
+        let differ = |g: &[u8], w: &[u8]| match (g, w) {
+            ([g], [w]) if nearly => g.abs_diff(*w) > 1,
+            _ => g != w,
+        };
+        let Some(at) = pairs.position(|(g, w)| differ(g, w)) else { return Ok(0.0) };
         let integer = |data: &[u8]| {
             let mut bytes = [0; 8];
             bytes[..size].copy_from_slice(&data[at * size..(at + 1) * size]);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::place::{Block, alive, place};
+use crate::place::{Block, alive, by_size, place};
 
 /// What is asked for, and where it lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ impl Layout {
     pub(crate) fn new(requests: &[(Block, bool)]) -> Arc<Layout> {
         let mut placed: Vec<usize> = (0..requests.len()).filter(|ix| requests[*ix].1).collect();
         if placed.len() > MOST_PLACED {
-            placed.sort_by_key(|ix| std::cmp::Reverse(requests[*ix].0.bytes));
-            placed.truncate(MOST_PLACED);
+            let largest = by_size(placed.iter().map(|ix| requests[*ix].0.bytes)).take(MOST_PLACED);
+            placed = largest.map(|at| placed[at]).collect();
         }
         let blocks: Vec<Block> = placed.iter().map(|ix| requests[*ix].0).collect();
         let (offsets, bytes) = place(&blocks);

@@ -25,13 +25,11 @@ impl Block {
 ///
 /// Takes time quadratic in their number.
 pub(crate) fn place(blocks: &[Block]) -> (Vec<usize>, usize) {
-    let mut order: Vec<usize> = (0..blocks.len()).collect();
-    order.sort_by_key(|ix| (std::cmp::Reverse(blocks[*ix].bytes), blocks[*ix].from));
     let mut offsets = vec![0usize; blocks.len()];
     // Those that have a place, by offset.
     let mut placed: Vec<usize> = Vec::with_capacity(blocks.len());
     let mut total = 0;
-    for ix in order {
+    for ix in by_size(blocks.iter().map(|block| block.bytes)) {
         let block = &blocks[ix];
         let mut best: Option<(usize, usize)> = None;
         let mut end = 0usize;
@@ -52,21 +50,39 @@ pub(crate) fn place(blocks: &[Block]) -> (Vec<usize>, usize) {
     (offsets, total)
 }
 
+/// Numbers of the largest first, those of one size in their order. Sorted as words, which costs the canister no code of its own.
+pub(crate) fn by_size(sizes: impl Iterator<Item = usize>) -> impl Iterator<Item = usize> {
+    let most = u32::MAX as usize;
+    let mut order: Vec<u64> =
+        sizes.enumerate().map(|(ix, bytes)| ((most - bytes.min(most)) as u64) << 32 | ix as u64).collect();
+    order.sort_unstable();
+    order.into_iter().map(|word| (word & 0xffff_ffff) as usize)
+}
+
 /// The most bytes of `blocks` that are alive at once, and the most of them.
 pub(crate) fn alive(blocks: &[Block]) -> (usize, usize) {
-    let mut events: Vec<(u32, bool, usize)> = Vec::with_capacity(2 * blocks.len());
-    for block in blocks {
-        events.push((block.from, true, block.bytes));
-        events.push((block.until, false, block.bytes));
+    let mut events: Vec<u64> = Vec::with_capacity(2 * blocks.len());
+    for (ix, block) in blocks.iter().enumerate() {
+        events.push(u64::from(block.from) << 32 | (2 * ix + 1) as u64);
+        events.push(u64::from(block.until) << 32 | (2 * ix) as u64);
     }
-    // What is freed when another is asked for is gone.
     events.sort_unstable();
     let (mut now, mut most) = ((0, 0), (0, 0));
-    for (_, comes, bytes) in events {
-        if comes {
-            now = (now.0 + bytes, now.1 + 1);
+    // What is freed when others are asked for is gone by then.
+    let mut events = events.into_iter().peekable();
+    let mut coming = vec![];
+    while let Some(event) = events.next() {
+        let ix = (event & 0xffff_ffff) as usize;
+        if ix.is_multiple_of(2) {
+            now = (now.0 - blocks[ix / 2].bytes, now.1 - 1);
         } else {
-            now = (now.0 - bytes, now.1 - 1);
+            coming.push(blocks[ix / 2].bytes);
+        }
+        if events.peek().is_some_and(|next| next >> 32 == event >> 32) {
+            continue;
+        }
+        for bytes in coming.drain(..) {
+            now = (now.0 + bytes, now.1 + 1);
         }
         most = (most.0.max(now.0), most.1.max(now.1));
     }

@@ -1,6 +1,6 @@
 //! Prints what each tile costs a multiply-add, at some lengths of `k`.
 
-use ic_nn_codegen::{Kind, tiles};
+use ic_nn_codegen::{Kind, STEPS, VECTORS, block_tiles, tiles};
 
 fn main() {
     println!("{:<24}{:>8}{:>8}{:>8}{:>8}", "tile", "k=32", "k=128", "k=512", "limit");
@@ -19,5 +19,13 @@ fn main() {
         };
         let limit = price.block as f64 / (unroll as f64 * lanes);
         println!("{:<24}{:>8.3}{:>8.3}{:>8.3}{:>8.3}", tile.name(), at(32), at(128), at(512), limit);
+    }
+    println!("{:<24}{:>8}{:>8}", "k = 2,048 by blocks", "of 32", "of 128");
+    for tile in block_tiles() {
+        let (_, price) = tile.emit();
+        let units = 2_048 / u64::from(2 * STEPS);
+        let macs = (2_048 * tile.rows * 4 * VECTORS) as f64;
+        let at = |each: u64| (price.fixed + units / each * price.block + units * price.unit) as f64 / macs;
+        println!("{:<24}{:>8.3}{:>8.3}", tile.name(), at(1), at(4));
     }
 }

@@ -13,10 +13,11 @@ fn price(instruction: &Instruction<'_>) -> u64 {
         LocalGet(_) | LocalSet(_) | LocalTee(_) | I32Const(_) => 1,
         I32Add | I32Sub | I32LtU => 1,
         I32Load(_) | V128Load(_) | V128Load32Splat(_) | V128Load16Splat(_) | V128Load8x8S(_)
-        | V128Store(_) => 1,
+        | V128Load8x8U(_) | V128Store(_) => 1,
+        V128Const(_) | V128And => 1,
         I16x8ExtendLowI8x16S | F32x4Splat | F32x4PMin | F32x4PMax | I32x4Add | I32x4DotI16x8S
         | F32x4ConvertI32x4S => 1,
-        F32x4Add | F32x4Mul => 2,
+        F32x4Add | F32x4Mul | I32x4ShrS => 2,
         If(_) | Br(_) | BrIf(_) => 2,
         other => panic!("{other:?} has no price here"),
     }

@@ -7,6 +7,7 @@
 //! instruction counter, no stable memory. Outside input never panics here; what tract itself panics on is
 //! the caller's to contain (the canister probes an upload in a call of its own).
 
+mod blockwise;
 mod bound;
 mod check;
 mod description;

@@ -1,5 +1,5 @@
-//! Which operators are served: what tract registers, less those that need randomness, with those of [`ml`], [`recurrent`],
-//! [`gemm`], [`equal`] and [`logsumexp`] beside them or in their place.
+//! Which operators are served: what tract registers, less those that need randomness, with those of [`crate::ops`] beside them or
+//! in their place.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,10 @@ const RANDOM: [&str; 6] =
 
 /// Domains whose operators tract's register holds. tract itself does not look at the domain, so another one's
 /// operator of the same name would be taken for ONNX's.
-const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", "com.microsoft"];
+const DOMAINS: [&str; 4] = ["", "ai.onnx", "ai.onnx.ml", MICROSOFT];
+
+/// onnxruntime's own.
+const MICROSOFT: &str = "com.microsoft";
 
 /// Operators of ONNX's own that another domain has under the same name and with the same meaning.
 const SHARED: [&str; 2] = ["DequantizeLinear", "QuantizeLinear"];
@@ -36,7 +39,10 @@ impl Operators {
         DOMAINS.contains(&node.domain.as_str())
             && !RANDOM.contains(&name)
             && self.0.0.contains_key(name)
-            && (is_onnx(&node.domain) || SHARED.contains(&name) || !crate::ops::is_own(name))
+            && match crate::ops::is_contrib(name) {
+                true => node.domain == MICROSOFT,
+                false => is_onnx(&node.domain) || SHARED.contains(&name) || !crate::ops::is_own(name),
+            }
     }
 }
 

@@ -10,6 +10,7 @@ use tract_onnx::tract_core::internal::Cost;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_hir::ops::konst::Const;
 
+use crate::blockwise::Blockwise;
 use crate::check::admit;
 use crate::error::{one_line, refused_or};
 use crate::exact::Exact;
@@ -276,7 +277,8 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
         }
         let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch)
             + node.op.downcast_ref::<lower::Lowered>().map_or(0, lower::Lowered::scratch)
-            + node.op.downcast_ref::<Exact>().map_or(0, Exact::scratch);
+            + node.op.downcast_ref::<Exact>().map_or(0, Exact::scratch)
+            + node.op.downcast_ref::<Blockwise>().map_or(0, Blockwise::scratch);
         node.outputs
             .iter()
             .map(|o| {

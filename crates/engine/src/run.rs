@@ -34,8 +34,11 @@ pub(crate) struct Core {
     costs: Vec<u64>,
     /// Of all of them.
     cost: u64,
-    /// Whether every tensor's shape follows from the input shapes; a run of one where they do not is a single step.
+    /// Whether every tensor's shape follows from the input shapes.
     pub(crate) fixed: bool,
+    /// Whether it is run node by node. Where lengths depend on values tract's own loop finds them out, in a single step; so do graphs run
+    /// that have no inputs, which are constants.
+    stepped: bool,
     /// Instructions that a part of a node is to take at most, where its kernel can be cut.
     largest: u64,
 }
@@ -51,7 +54,8 @@ impl Core {
             order.iter().map(|id| price::node(model, model.node(*id)).instructions).collect();
         let cost = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(*cost));
         let ends = ends(model, order)?;
-        Ok(Core { runnable, guards, ends, costs, cost, fixed, largest: LARGEST })
+        let stepped = fixed && !model.input_outlets()?.is_empty();
+        Ok(Core { runnable, guards, ends, costs, cost, fixed, stepped, largest: LARGEST })
     }
 }
 
@@ -142,7 +146,7 @@ impl Run {
             });
             brought.collect::<Result<TVec<_>, _>>()
         })?;
-        if core.fixed {
+        if core.stepped {
             let inputs = std::mem::take(&mut run.inputs);
             run.state.set_inputs(inputs).map_err(failed)?;
         }
@@ -156,7 +160,7 @@ impl Run {
 
     /// What the next step is to take.
     fn next(&self) -> u64 {
-        if !self.core.fixed {
+        if !self.core.stepped {
             return self.core.cost;
         }
         let node = self.core.costs.get(self.at).copied().unwrap_or(0);
@@ -192,7 +196,7 @@ impl Run {
     ) -> Result<Option<Vec<NamedTensor>>, InferError> {
         let mut room = std::mem::replace(&mut self.room, Room::plain());
         let result = room.within(|| {
-            if !self.core.fixed {
+            if !self.core.stepped {
                 return goes_on(self.core.cost).then(|| self.at_once(watch)).transpose();
             }
             while self.at < self.core.costs.len() {

@@ -10,9 +10,14 @@ use std::mem::MaybeUninit;
 use crate::product::{By, cuts};
 use crate::tile::{Call, Family, family, place};
 
+pub(crate) use alone::Alone;
+pub use bytes::{Two, combine, map_bytes, sum_lines, sum_rows};
 pub use conv::ExactConv;
+pub(crate) use conv::Kernel;
 pub use ending::{dequantise, quantise, real, requantise, span};
 
+mod alone;
+mod bytes;
 mod conv;
 mod ending;
 mod price;
@@ -72,14 +77,14 @@ impl<'a> Bytes<'a> {
 /// A packed operand of whole numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactWeights {
-    by: By,
-    tiles: Family,
+    pub(crate) by: By,
+    pub(crate) tiles: Family,
     /// Rows or columns that are outputs.
-    outputs: usize,
+    pub(crate) outputs: usize,
     /// Length of the sums.
-    k: usize,
+    pub(crate) k: usize,
     /// Panel after panel, pairs along `k`.
-    packed: Vec<u8>,
+    pub(crate) packed: Vec<u8>,
 }
 
 impl ExactWeights {
@@ -140,6 +145,11 @@ impl ExactWeights {
     /// Length of the sums.
     pub fn k(&self) -> usize {
         self.k
+    }
+
+    /// Whether they are columns: what [`ExactWeights::under`] takes.
+    pub fn is_columns(&self) -> bool {
+        self.by == By::Columns
     }
 
     /// Bytes of the packed numbers.

@@ -6,6 +6,7 @@
 //! what it makes is as safe to run as what was written. Whether the *values* are those that were written is for who keeps the
 //! bytes.
 
+mod exact;
 mod kernels;
 mod maps;
 

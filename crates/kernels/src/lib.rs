@@ -1,10 +1,11 @@
 //! Kernels for neural networks, chosen by the Internet Computer's price list.
 //!
 //! Slices in, slices out: this crate knows neither graphs nor canisters. Matrix products ([`product`]) run on tiles that
-//! `ic-nn-codegen` writes; the rest is Rust over vectors of four ([`lanes`]). For wasm32 the tiles are linked, elsewhere their
+//! `ic-nn-codegen` writes, as do those of weights by blocks ([`BlockWeights`]); the rest is Rust over vectors of four ([`lanes`]). For wasm32 the tiles are linked, elsewhere their
 //! twins in plain Rust run, which give the same bits: there is no fused multiply-add in either, and sums are added
 //! in one order.
 
+mod blockwise;
 mod chain;
 mod conv;
 mod depthwise;
@@ -32,13 +33,18 @@ mod strided;
 mod swap;
 mod tile;
 mod turn;
+mod whole;
 mod window;
 mod winograd;
 
+pub use blockwise::{BlockWeights, Blocks};
 pub use chain::{Chain, Operation, Repeat, Source, Step};
 pub use conv::Conv;
 pub use depthwise::Depthwise;
-pub use exact::{Bytes, ExactConv, ExactWeights, dequantise, quantise, real, requantise, span};
+pub use exact::{
+    Bytes, ExactConv, ExactWeights, Two, combine, dequantise, map_bytes, quantise, real, requantise, span,
+    sum_lines, sum_rows,
+};
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
 pub use norm::Norm;

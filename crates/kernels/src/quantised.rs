@@ -25,7 +25,7 @@ mod pack;
 mod price;
 #[cfg(test)]
 mod tests;
-mod units;
+pub(crate) mod units;
 
 /// Columns that are quantised at a time: four tiles wide.
 const COLUMNS: usize = 128;

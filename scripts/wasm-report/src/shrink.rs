@@ -1,5 +1,6 @@
-//! The same module in fewer bytes: numbers that the linker padded to five bytes take what they need, and functions that are the same
-//! instruction by instruction become one. Nothing else is touched, so every call takes the instructions that it took.
+//! The same module in fewer bytes: numbers that the linker padded to five bytes take what they need, functions that are the same
+//! instruction by instruction become one, and those that are called from the most places come first, whose numbers are the
+//! shortest. Nothing else is touched, so every call takes the instructions that it took.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -10,51 +11,56 @@ use wasm_encoder::{CodeSection, Encode, FunctionSection, Module, NameMap, NameSe
 use wasmparser::{FunctionBody, Name, Parser, Payload, TypeRef};
 
 /// Where calls of each function go.
-struct Merged {
+struct Merged<'a> {
     /// By function: the first that is the same.
     first: Vec<u32>,
     /// By function: its number in the new module.
     number: Vec<u32>,
     /// Functions that are imported; they stay.
     imported: u32,
-    /// The next function whose body is written.
-    next: u32,
+    /// How many calls there are of each, those of the same ones together.
+    calls: Vec<u64>,
+    /// Types and bodies of the functions that stay, in their new order.
+    written: Vec<(u32, FunctionBody<'a>)>,
 }
 
-impl Merged {
+impl Merged<'_> {
     fn stays(&self, function: u32) -> bool {
         self.first[function as usize] == function
     }
 }
 
-impl Reencode for Merged {
+impl Reencode for Merged<'_> {
     type Error = Infallible;
 
     fn function_index(&mut self, function: u32) -> Result<u32, Error<Infallible>> {
-        Ok(self.number[self.first[function as usize] as usize])
+        let first = self.first[function as usize] as usize;
+        self.calls[first] += 1;
+        Ok(self.number[first])
     }
 
     fn parse_function_section(
         &mut self,
         functions: &mut FunctionSection,
-        section: wasmparser::FunctionSectionReader<'_>,
+        _: wasmparser::FunctionSectionReader<'_>,
     ) -> Result<(), Error<Infallible>> {
-        for (function, ty) in (self.imported..).zip(section) {
-            let ty = self.type_index(ty?)?;
-            if self.stays(function) {
-                functions.function(ty);
-            }
+        for at in 0..self.written.len() {
+            let ty = self.type_index(self.written[at].0)?;
+            functions.function(ty);
         }
         Ok(())
     }
 
-    fn parse_function_body(
+    fn parse_code_section(
         &mut self,
         code: &mut CodeSection,
-        body: FunctionBody<'_>,
+        _: wasmparser::CodeSectionReader<'_>,
     ) -> Result<(), Error<Infallible>> {
-        self.next += 1;
-        if self.stays(self.next - 1) { utils::parse_function_body(self, code, body) } else { Ok(()) }
+        for at in 0..self.written.len() {
+            let body = self.written[at].1.clone();
+            utils::parse_function_body(self, code, body)?;
+        }
+        Ok(())
     }
 
     fn parse_custom_name_subsection(
@@ -65,13 +71,16 @@ impl Reencode for Merged {
         let Name::Function(map) = section else {
             return utils::parse_custom_name_subsection(self, names, section);
         };
-        let mut kept = NameMap::new();
+        let mut named = vec![];
         for naming in map {
             let naming = naming?;
             if self.stays(naming.index) {
-                kept.append(self.function_index(naming.index)?, naming.name);
+                named.push((self.function_index(naming.index)?, naming.name));
             }
         }
+        named.sort_unstable();
+        let mut kept = NameMap::new();
+        named.into_iter().for_each(|(number, name)| kept.append(number, name));
         names.functions(&kept);
         Ok(())
     }
@@ -93,10 +102,12 @@ pub fn shrink(wasm: &[u8]) -> Result<(Vec<u8>, usize)> {
         }
     }
     let all = imported + u32::try_from(bodies.len()).context("more functions than there are numbers")?;
-    let mut merged =
-        Merged { first: (0..all).collect(), number: (0..all).collect(), imported, next: imported };
+    let numbers: Vec<u32> = (0..all).collect();
+    let calls = vec![0; all as usize];
+    let mut merged = Merged { first: numbers.clone(), number: numbers, imported, calls, written: vec![] };
     // What calls functions that have become one may be the same by that.
     loop {
+        merged.calls.fill(0);
         let mut seen: HashMap<(u32, Vec<u8>), u32> = HashMap::new();
         let mut found = vec![];
         for (function, (ty, body)) in (imported..).zip(types.iter().zip(&bodies)) {
@@ -118,22 +129,24 @@ pub fn shrink(wasm: &[u8]) -> Result<(Vec<u8>, usize)> {
             merged.first[function] = merged.first[merged.first[function] as usize];
         }
     }
-    let mut next = 0;
-    for function in 0..all {
-        if merged.stays(function) {
-            merged.number[function as usize] = next;
-            next += 1;
-        }
+    // By the calls that the last round counted, each in a body that stays; of equals the first stays first.
+    let mut order: Vec<u32> = (imported..all).filter(|function| merged.stays(*function)).collect();
+    order.sort_by_key(|function| std::cmp::Reverse(merged.calls[*function as usize]));
+    for (number, function) in (imported..).zip(&order) {
+        merged.number[*function as usize] = number;
+        let at = (*function - imported) as usize;
+        merged.written.push((types[at], bodies[at].clone()));
     }
+    let stays = imported + u32::try_from(order.len()).context("more functions than there are numbers")?;
     let mut module = Module::new();
     merged
         .parse_core_module(&mut module, Parser::new(0), wasm)
         .map_err(|e| anyhow!("the module cannot be written again: {e}"))?;
-    Ok((module.finish(), (all - next) as usize))
+    Ok((module.finish(), (all - stays) as usize))
 }
 
 /// The bytes of a body, calls going where they go by now.
-fn encoded(merged: &mut Merged, body: &FunctionBody<'_>) -> Result<Vec<u8>> {
+fn encoded(merged: &mut Merged<'_>, body: &FunctionBody<'_>) -> Result<Vec<u8>> {
     let fail = |e: Error<Infallible>| anyhow!("a function cannot be written again: {e}");
     let mut function = merged.new_function_with_parsed_locals(body).map_err(fail)?;
     let mut reader = body.get_operators_reader()?;
@@ -189,5 +202,30 @@ mod tests {
             bodies.collect::<Vec<_>>()
         };
         assert_eq!(code(&shrunk), code(&again));
+    }
+
+    #[test]
+    fn what_is_called_most_comes_first() {
+        let wasm = wat::parse_str(
+            r#"(module
+            (func (export "seldom") (result i32) i32.const 1)
+            (func $often (result i32) i32.const 2)
+            (func (export "calls") (result i32) call $often call $often i32.add))"#,
+        )
+        .expect("it is WebAssembly");
+        let (shrunk, _) = shrink(&wasm).expect("it is written again");
+        wasmparser::validate(&shrunk).expect("it is valid");
+        let mut exports = vec![];
+        let mut first = vec![];
+        for payload in Parser::new(0).parse_all(&shrunk) {
+            match payload.expect("it parses") {
+                Payload::ExportSection(section) => exports.extend(section.into_iter().flatten()),
+                Payload::CodeSectionEntry(body) => first.push(body.as_bytes().to_vec()),
+                _ => {}
+            }
+        }
+        assert_eq!(first[0], [0, 0x41, 2, 0x0b], "$often");
+        let numbers: Vec<_> = exports.iter().map(|e| (e.name, e.index)).collect();
+        assert_eq!(numbers, [("seldom", 1), ("calls", 2)]);
     }
 }

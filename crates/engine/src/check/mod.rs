@@ -103,7 +103,10 @@ pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Resul
 fn quantised(operators: &BTreeMap<String, u32>) -> u32 {
     let quantises = |name: &str| {
         let name = name.rsplit('.').next().unwrap_or(name);
-        name.starts_with("QLinear") || name.ends_with("Integer") || name.contains("QuantizeLinear")
+        name.starts_with("QLinear")
+            || name.ends_with("Integer")
+            || name.contains("QuantizeLinear")
+            || ["DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "QGemm"].contains(&name)
     };
     operators.iter().filter(|(name, _)| quantises(name)).map(|(_, count)| count).sum()
 }

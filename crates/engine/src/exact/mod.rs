@@ -6,6 +6,7 @@
 //! they are packed when it runs.
 
 mod fuse;
+mod image;
 mod price;
 #[cfg(test)]
 mod tests;

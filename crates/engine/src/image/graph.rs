@@ -172,6 +172,11 @@ pub(super) fn write<'a>(drawing: &'a Drawing, to: &mut Writer<'a>) -> Option<()>
     to.size(shapes.len());
     shapes.iter().for_each(|shape| to.sizes(&shape.iter().map(|d| *d as usize).collect::<Vec<_>>()));
     to.number(*macs);
+    write_model(model, to, false)
+}
+
+/// Writes nodes, inputs and outputs; none where something has no image. The `inner` graph of a node has no further one.
+pub(super) fn write_model<'a>(model: &'a TypedModel, to: &mut Writer<'a>, inner: bool) -> Option<()> {
     to.size(model.nodes().len());
     for node in model.nodes() {
         to.text(&node.name);
@@ -188,7 +193,7 @@ pub(super) fn write<'a>(drawing: &'a Drawing, to: &mut Writer<'a>) -> Option<()>
             write_type(output.fact.datum_type, to)?;
             to.sizes(output.fact.shape.as_concrete()?);
         }
-        ops::write(node.op.as_ref(), to)?;
+        ops::write(node.op.as_ref(), to, inner)?;
     }
     for outlets in [model.input_outlets().ok()?, model.output_outlets().ok()?] {
         to.size(outlets.len());
@@ -226,6 +231,12 @@ pub(super) fn read(from: &mut Reader<'_>) -> Result<Read, ImageError> {
         .map(|_| from.sizes()?.into_iter().map(dim).collect::<Result<Vec<u32>, _>>())
         .collect::<Result<_, Broken>>()?;
     let macs = from.number()?;
+    let model = read_model(from, false)?;
+    Ok(Read { description, outputs, shapes, precision, macs, model })
+}
+
+/// Reads nodes, inputs and outputs.
+pub(super) fn read_model(from: &mut Reader<'_>, inner: bool) -> Result<TypedModel, Broken> {
     let mut model = TypedModel::default();
     let engine = |_: TractError| Broken("its graph does not hold together");
     let nodes = from.count()?;
@@ -243,7 +254,7 @@ pub(super) fn read(from: &mut Reader<'_>) -> Result<Read, ImageError> {
                 }
             })
             .collect::<Result<TVec<TypedFact>, Broken>>()?;
-        let (op, facts) = ops::read(from, facts)?;
+        let (op, facts) = ops::read(from, facts, inner)?;
         let id = model.add_node(name, op, facts).map_err(engine)?;
         for (slot, input) in inputs.into_iter().enumerate() {
             model.add_edge(input, InletId::new(id, slot)).map_err(engine)?;
@@ -254,5 +265,5 @@ pub(super) fn read(from: &mut Reader<'_>) -> Result<Read, ImageError> {
     let (inputs, outlets) = (outlets()?, outlets()?);
     model.set_input_outlets(&inputs).map_err(engine)?;
     model.select_output_outlets(&outlets).map_err(engine)?;
-    Ok(Read { description, outputs, shapes, precision, macs, model })
+    Ok(model)
 }

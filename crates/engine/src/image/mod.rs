@@ -20,6 +20,7 @@
 //! operator that is not among those of its module `ops`.
 
 mod graph;
+mod inner;
 mod ops;
 
 use ic_nn_kernels::Precision;

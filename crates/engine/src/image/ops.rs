@@ -7,13 +7,14 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, PadMode, Slice, TypedConcat};
 use tract_onnx::tract_core::ops::binary::{BinMiniOp, TypedBinOp};
 use tract_onnx::tract_core::ops::cast::Cast;
-use tract_onnx::tract_core::ops::cnn::{PaddingSpec, PoolSpec, SumPool};
+use tract_onnx::tract_core::ops::cnn::{Deconv, PaddingSpec, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::element_wise::{ElementWiseMiniOp, ElementWiseOp};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::logic::{
     And, CompEq, CompGT, CompGTE, CompLT, CompLTE, CompNE, Iff, Not, Or, Xor,
 };
+use tract_onnx::tract_core::ops::lstm_cell::LstmEpilogue;
 use tract_onnx::tract_core::ops::math::{
     Abs, Add, Ceil, Cos, Div, Erf, Exp, Floor, Ln, Max, Min, Mul, Neg, Pow, PowConst, Recip, Rem, Round,
     RoundHalfToEven, Rsqrt, Sign, Sin, Sqrt, Square, Sub, SubF, Tanh,
@@ -22,11 +23,15 @@ use tract_onnx::tract_core::ops::nn::gelu_exact::GeluExact;
 use tract_onnx::tract_core::ops::nn::{
     DataFormat, HardSwish, LeakyRelu, Reduce, Reducer, RmsNorm, Sigmoid, Silu, Softmax, SoftmaxKind,
 };
+use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::graph::{read_type, write_type};
+use super::inner;
+use crate::blockwise::Blockwise;
+use crate::exact::Exact;
 use crate::lower::Lowered;
-use crate::ops::{Kernel, kernels};
+use crate::ops::{Kernel, kernels, tables};
 
 /// Operators of one or two operands that have no fields, by their place in an image.
 macro_rules! minis {
@@ -109,7 +114,7 @@ fn read_dims(from: &mut Reader<'_>) -> Result<TVec<TDim>, Broken> {
     from.sizes()?.into_iter().map(dim).collect()
 }
 
-fn write_pool(spec: &PoolSpec, to: &mut Writer<'_>) -> Option<()> {
+pub(super) fn write_pool(spec: &PoolSpec, to: &mut Writer<'_>) -> Option<()> {
     to.number(match spec.data_format {
         DataFormat::NCHW => 0,
         DataFormat::NHWC => 1,
@@ -136,7 +141,7 @@ fn write_pool(spec: &PoolSpec, to: &mut Writer<'_>) -> Option<()> {
     Some(())
 }
 
-fn read_pool(from: &mut Reader<'_>) -> Result<PoolSpec, Broken> {
+pub(super) fn read_pool(from: &mut Reader<'_>) -> Result<PoolSpec, Broken> {
     let data_format = match from.number()? {
         0 => DataFormat::NCHW,
         1 => DataFormat::NHWC,
@@ -201,8 +206,8 @@ fn read_reducer(from: &mut Reader<'_>) -> Result<Reducer, Broken> {
     })
 }
 
-/// Writes an operator; none where it has no number.
-pub(super) fn write<'a>(op: &'a dyn TypedOp, to: &mut Writer<'a>) -> Option<()> {
+/// Writes an operator; none where it has no number. One of the `inner` graph of a node has no graph itself.
+pub(super) fn write<'a>(op: &'a dyn TypedOp, to: &mut Writer<'a>, inner: bool) -> Option<()> {
     if op.is::<TypedSource>() {
         to.number(0);
     } else if let Some(op) = op.downcast_ref::<Const>() {
@@ -312,8 +317,24 @@ pub(super) fn write<'a>(op: &'a dyn TypedOp, to: &mut Writer<'a>) -> Option<()> 
         to.size(op.reals.len());
         op.reals.iter().for_each(|real| to.number(real.to_bits()));
         to.number(op.scratch);
+    } else if let Some(op) = op.downcast_ref::<Exact>() {
+        to.number(24);
+        op.write(to)?;
+    } else if let Some(op) = op.downcast_ref::<Blockwise>() {
+        to.number(25);
+        op.write(to)?;
+    } else if let Some(op) = op.downcast_ref::<Deconv>() {
+        to.number(27);
+        inner::write_deconv(op, to)?;
+    } else if let Some(op) = op.downcast_ref::<Scan>().filter(|_| !inner) {
+        to.number(28);
+        inner::write_scan(op, to)?;
+    } else if let Some(op) = op.downcast_ref::<LstmEpilogue>() {
+        to.number(29);
+        to.size(op.hidden);
     } else {
-        return None;
+        to.number(26);
+        tables::write(op, to)?;
     }
     Some(())
 }
@@ -322,6 +343,7 @@ pub(super) fn write<'a>(op: &'a dyn TypedOp, to: &mut Writer<'a>) -> Option<()> 
 pub(super) fn read(
     from: &mut Reader<'_>,
     mut facts: TVec<TypedFact>,
+    inner: bool,
 ) -> Result<(Box<dyn TypedOp>, TVec<TypedFact>), Broken> {
     let broken = |_: TractError| Broken("an operator cannot be made");
     let op: Box<dyn TypedOp> = match from.number()? {
@@ -387,6 +409,18 @@ pub(super) fn read(
             let reals = reals.collect::<Result<Vec<_>, _>>()?;
             Box::new(Kernel { name, ints, reals, outputs: facts.clone(), scratch: from.number()?, run })
         }
+        24 => Box::new(Exact::read(from)?),
+        25 => {
+            let op = Blockwise::read(from)?;
+            if facts.len() != 1 || facts[0] != f32::fact(&op.output) {
+                return Err(Broken("a product has another output than its node"));
+            }
+            Box::new(op)
+        }
+        26 => tables::read(from)?,
+        27 => Box::new(inner::read_deconv(from)?),
+        29 => Box::new(LstmEpilogue { hidden: from.size()? }),
+        28 if !inner => Box::new(inner::read_scan(from)?),
         _ => return Err(Broken("an operator that is not known")),
     };
     Ok((op, facts))
@@ -400,6 +434,22 @@ pub(super) fn check(model: &TypedModel, node: &TypedNode) -> Result<(), Broken> 
         return if node.inputs.len() == inputs { Ok(()) } else { Err(Broken("a node has other inputs")) };
     }
     let inputs = model.node_input_facts(node.id).map_err(broken)?;
+    let holds = if let Some(exact) = node.op_as::<Exact>() {
+        exact.holds(&inputs)
+    } else if let Some(blockwise) = node.op_as::<Blockwise>() {
+        inputs.len() == blockwise.inputs()
+    } else if let Some(deconv) = node.op_as::<Deconv>() {
+        inner::holds_deconv(deconv, &inputs)
+    } else if let Some(op) = node.op_as::<LstmEpilogue>() {
+        inner::holds_gates(op.hidden, &inputs)
+    } else if let Some(scan) = node.op_as::<Scan>() {
+        inner::holds_scan(scan, &inputs)
+    } else {
+        !tables::is(node.op.as_ref()) || inputs.len() == 1
+    };
+    if !holds {
+        return Err(Broken("a node has other inputs"));
+    }
     let facts = node.op.output_facts(&inputs).map_err(broken)?;
     let same = |(made, read): (&TypedFact, &Outlet<TypedFact>)| {
         made.datum_type == read.fact.datum_type && made.shape == read.fact.shape

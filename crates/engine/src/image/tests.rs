@@ -38,20 +38,56 @@ fn run(graph: &mut Graph) -> Vec<NamedTensor> {
     graph.run(&arranged, &Limits::WASM32).unwrap()
 }
 
-/// Of the exporters' models and digits: those of fixed shapes whose operators have images answer the same from them, bit by bit.
+/// What has no image yet: tract's resizing, and its lookup of labels, whose fields it does not show.
+const WITHOUT: [&str; 11] = [
+    "pca-logistic",
+    "upsampling",
+    "segmentation-dynamo",
+    "segmentation-torchscript",
+    "columns",
+    "imputed",
+    "linear-svc",
+    "logistic-binary",
+    "logistic",
+    "neighbours",
+    "normalized",
+];
+
+/// Names of the operators that have no image, those of graphs within among them.
+fn lacking(model: &TypedModel) -> Vec<String> {
+    use ic_nn_kernels::image::Writer;
+    use tract_onnx::tract_core::ops::scan::Scan;
+    let nodes = model.nodes().iter();
+    nodes
+        .flat_map(|node| match node.op_as::<Scan>() {
+            Some(scan) => lacking(&scan.body),
+            None if ops::write(node.op.as_ref(), &mut Writer::default(), false).is_none() => {
+                vec![format!("{:?}", node.op)]
+            }
+            None => vec![],
+        })
+        .collect()
+}
+
+/// Of the exporters' models and digits all of fixed shapes answer the same from their images, bit by bit: products of bytes and of weights by
+/// blocks, trees and vectors, sequences and transposed convolutions among them.
 #[test]
 fn graphs_come_back() {
-    let (mut with, mut fixed) = (0, 0);
+    let (mut with, mut without) = (0, vec![]);
     for file in fixture::models() {
         for precision in [Precision::F32, Precision::Int8, Precision::Int16] {
             // Two of them are there to be refused.
             let Ok((mut graph, drawing)) = load(std::fs::read(&file).unwrap(), precision) else { continue };
             let Some(drawing) = drawing else { continue };
-            fixed += 1;
-            // Not those of trees, vectors and tables, of sequences by torch, and of transposed convolutions.
-            let Some(image) = bytes(&drawing) else { continue };
-            with += 1;
             let name = file.display();
+            let Some(image) = bytes(&drawing) else {
+                let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+                if !WITHOUT.contains(&name.as_str()) {
+                    without.push((name, lacking(&drawing.model)));
+                }
+                continue;
+            };
+            with += 1;
             let mut back = read(&image).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert_eq!(back.description(), graph.description(), "{name}");
             assert_eq!(back.load_cost(), graph.load_cost(), "{name}");
@@ -61,7 +97,7 @@ fn graphs_come_back() {
             assert!(matches!(read(&[&image[..], &[0]].concat()), Err(ImageError::Broken(_))), "{name}");
         }
     }
-    assert!(with * 2 >= fixed, "{with} of {fixed} graphs have an image");
+    assert!(without.is_empty() && with > 100, "{with} have an image, none have {without:#?}");
 }
 
 #[test]

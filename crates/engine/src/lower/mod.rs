@@ -34,7 +34,7 @@ use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::identity::Identity;
 
-use crate::exact;
+use crate::{blockwise, exact};
 pub(crate) use node::{Lowered, output};
 
 /// Bytes that a plan's weights may take so that products become fewer: transformed for minimal filtering, to four times what
@@ -127,6 +127,7 @@ fn lower_nodes(model: &mut TypedModel, packing: &mut Packing, passes: Passes) ->
         widen(model, packing)?;
     }
     exact::pack(model)?;
+    blockwise::pack(model)?;
     for id in model.eval_order()? {
         let node = model.node(id);
         let lowered = if let Some(op) = node.op_as::<EinSum>() {

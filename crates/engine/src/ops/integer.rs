@@ -21,12 +21,12 @@ fn count(w: &Wirer<'_>, x: OutletId) -> TractResult<Option<usize>> {
 }
 
 /// Whether an operand is bytes.
-fn is_bytes(w: &Wirer<'_>, x: OutletId) -> TractResult<bool> {
+pub(super) fn is_bytes(w: &Wirer<'_>, x: OutletId) -> TractResult<bool> {
     Ok(matches!(w.dt(x)?, DatumType::U8 | DatumType::I8))
 }
 
 /// An operand, or a zero of the type of another in its place.
-fn zero(w: &mut Wirer<'_>, given: Option<OutletId>, of: OutletId) -> TractResult<OutletId> {
+pub(super) fn zero(w: &mut Wirer<'_>, given: Option<OutletId>, of: OutletId) -> TractResult<OutletId> {
     match given {
         Some(given) => Ok(given),
         None => {
@@ -37,7 +37,7 @@ fn zero(w: &mut Wirer<'_>, given: Option<OutletId>, of: OutletId) -> TractResult
 }
 
 /// A product of `a` and `b`, and its shape; none where it is not of bytes and matrices.
-fn product(
+pub(super) fn product(
     w: &Wirer<'_>,
     a: OutletId,
     b: OutletId,
@@ -199,36 +199,46 @@ pub(super) fn integer(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.all(op, &[a, a_zero, b, b_zero])
 }
 
-/// QLinearMatMul and QLinearConv, and what is made of pairs of QuantizeLinear and DequantizeLinear (`pairs`): with a bias, with
-/// the second operand turned, and without what the output is quantised by, which it then is not.
-pub(super) fn linear(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
-    for ix in [1, 4, 6] {
-        if let Some(scale) = w.input(ix)
-            && w.fact(scale)?.konst.is_some_and(|s| f32s(&s).is_ok_and(|s| s.iter().any(|s| *s <= 0.0)))
-        {
-            return w.refuse("a scale that is not positive");
-        }
-    }
-    let (a, b) = (w.need(0)?, w.need(3)?);
-    let conv = matches!(w.node.op_type.as_str(), "QLinearConv" | super::PAIRED_CONV);
-    let made = if conv { convolution(w, a, b)? } else { product(w, a, b, w.int("transB", 0) != 0)? };
-    let Some((sums, output)) = made else { return stock(w) };
-    let (a_scale, b_scale, y_scale) = (w.need(1)?, w.need(4)?, w.input(6));
-    let (a_zero, b_zero, y_zero, bias) = (w.input(2), w.input(5), w.input(7), w.input(8));
+/// The operands of a product whose sums are made real or bytes.
+pub(super) struct Scaled {
+    pub(super) a: OutletId,
+    pub(super) a_scale: OutletId,
+    pub(super) a_zero: Option<OutletId>,
+    pub(super) b: OutletId,
+    pub(super) b_scale: OutletId,
+    pub(super) b_zero: Option<OutletId>,
+    /// What the output is quantised by; where it is not, outputs are real.
+    pub(super) y_scale: Option<OutletId>,
+    pub(super) y_zero: Option<OutletId>,
+    /// int32 and counted as sums are, or real where outputs are.
+    pub(super) bias: Option<OutletId>,
+}
+
+/// Wires a product or a convolution; none where an operand has another size than is served.
+pub(super) fn exact(
+    w: &mut Wirer<'_>,
+    sums: Sums,
+    output: TVec<usize>,
+    scaled: &Scaled,
+) -> TractResult<Option<TVec<OutletId>>> {
+    let Scaled { a, b, y_scale, y_zero, bias, .. } = *scaled;
     let operands = [
-        (Some(a_scale), false),
-        (a_zero, false),
-        (Some(b_scale), true),
-        (b_zero, true),
+        (Some(scaled.a_scale), false),
+        (scaled.a_zero, false),
+        (Some(scaled.b_scale), true),
+        (scaled.b_zero, true),
         (y_scale, false),
         (y_zero, false),
         (bias, true),
     ];
     if !fits(w, &operands, sums.outputs())? {
-        return stock(w);
+        return Ok(None);
     }
-    let (a_zero, b_zero) = (zero(w, a_zero, a)?, zero(w, b_zero, b)?);
-    let mut factor = [a_scale, b_scale, y_scale.unwrap_or(a_scale)];
+    let (a_zero, b_zero) = (zero(w, scaled.a_zero, a)?, zero(w, scaled.b_zero, b)?);
+    if w.dt(a_zero)? != w.dt(a)? || w.dt(b_zero)? != w.dt(b)? {
+        return Ok(None);
+    }
+    let mut factor = [scaled.a_scale, scaled.b_scale, y_scale.unwrap_or(scaled.a_scale)];
     for scale in &mut factor {
         let n = count(w, *scale)?.unwrap_or(1);
         *scale = w.reshape(*scale, &[n])?;
@@ -247,16 +257,54 @@ pub(super) fn linear(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
             given.push(factor);
             Ending::Real { added: bias.is_some() }
         }
-        _ => return stock(w),
+        _ => return Ok(None),
     };
-    let expected = if matches!(ending, Ending::Real { .. }) { DatumType::F32 } else { DatumType::I32 };
-    if let Some(bias) = bias {
-        if w.dt(bias)? != expected {
-            return w.refuse(format!("a bias of {:?}, not {expected:?}", w.dt(bias)?));
+    if let Some(mut bias) = bias {
+        match (w.dt(bias)?, ending) {
+            (DatumType::F32, Ending::Real { .. }) | (DatumType::I32, Ending::Bytes { .. }) => (),
+            (DatumType::I32, Ending::Real { .. }) => {
+                // Counted as the sums are.
+                let n = count(w, bias)?.unwrap_or(1);
+                bias = w.reshape(bias, &[n])?;
+                bias = w.cast(bias, DatumType::F32)?;
+                bias = w.binary(Mul, bias, factor)?;
+            }
+            (dt, _) => return w.refuse(format!("a bias of {dt:?}")),
         }
         given.push(bias);
     }
-    w.all(Exact { sums, packed: None, ending, output }, &given)
+    w.all(Exact { sums, packed: None, ending, output }, &given).map(Some)
+}
+
+/// QLinearMatMul and QLinearConv, and what is made of pairs of QuantizeLinear and DequantizeLinear (`pairs`): with a bias, with
+/// the second operand turned, and without what the output is quantised by, which it then is not.
+pub(super) fn linear(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
+    for ix in [1, 4, 6] {
+        if let Some(scale) = w.input(ix)
+            && w.fact(scale)?.konst.is_some_and(|s| f32s(&s).is_ok_and(|s| s.iter().any(|s| *s <= 0.0)))
+        {
+            return w.refuse("a scale that is not positive");
+        }
+    }
+    let (a, b) = (w.need(0)?, w.need(3)?);
+    let conv = matches!(w.node.op_type.as_str(), "QLinearConv" | super::PAIRED_CONV);
+    let made = if conv { convolution(w, a, b)? } else { product(w, a, b, w.int("transB", 0) != 0)? };
+    let Some((sums, output)) = made else { return stock(w) };
+    let scaled = Scaled {
+        a,
+        a_scale: w.need(1)?,
+        a_zero: w.input(2),
+        b,
+        b_scale: w.need(4)?,
+        b_zero: w.input(5),
+        y_scale: w.input(6),
+        y_zero: w.input(7),
+        bias: w.input(8),
+    };
+    match exact(w, sums, output, &scaled)? {
+        Some(made) => Ok(made),
+        None => stock(w),
+    }
 }
 
 /// tract's QLinearMatMul, whose scales may be f16, and QLinearConv.

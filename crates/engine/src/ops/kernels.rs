@@ -1,10 +1,10 @@
 //! Every kernel by its name: how an image says which one a node is.
 
 use super::kernel::{Kernel, Run};
-use super::{attention, linear, math, moves, quant, recurrent, reduce, spatial};
+use super::{attention, contrib, linear, math, moves, quant, recurrent, reduce, spatial};
 
 /// Names and functions. A name is in images, so it is never given to another function.
-const KERNELS: [(&str, Run); 24] = [
+const KERNELS: [(&str, Run); 28] = [
     ("ReverseSequence", moves::run_reverse_sequence),
     ("window", moves::run_window),
     ("OneHot", moves::run_one_hot),
@@ -29,6 +29,10 @@ const KERNELS: [(&str, Run); 24] = [
     ("BitCast", math::run_bit_cast),
     ("CumProd", math::run_cum_prod),
     ("Det", math::run_det),
+    ("QLinearAdd", contrib::run_added),
+    ("QLinearMul", contrib::run_multiplied),
+    ("table", contrib::run_mapped),
+    ("QLinearGlobalAveragePool", contrib::run_averaged),
 ];
 
 /// The kernel of that name.

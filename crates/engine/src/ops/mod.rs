@@ -5,6 +5,7 @@
 //! wiring, indices while running.
 
 mod attention;
+mod contrib;
 mod control;
 mod equal;
 mod filled;
@@ -34,9 +35,11 @@ use tract_onnx::pb::{AttributeProto, NodeProto};
 use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
+use contrib::CONTRIB;
 pub(crate) use kernel::{Fault, Kernel, strides};
 pub(crate) use lowered::Refusal;
 use lowered::{Lowered, Wire};
+pub(crate) use ml::image as tables;
 
 /// The operators of ONNX's own domain that are made here, by name.
 const OWN: &[(&str, Wire)] = &[
@@ -130,6 +133,9 @@ pub(crate) fn register() -> OnnxOpRegister {
     for (name, _) in OWN {
         register.insert(name, lower);
     }
+    for (name, _) in CONTRIB {
+        register.insert(name, lower_contrib);
+    }
     register.insert("Cast", lower_cast);
     register.insert("ConstantOfShape", filled::filled);
     for (name, _) in CONTROL {
@@ -201,6 +207,21 @@ fn lower_control(
         Some((_, wire)) => control::lower(ctx, node, *wire),
         None => lower(ctx, node),
     }
+}
+
+fn lower_contrib(
+    ctx: &ParsingContext<'_>,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    match CONTRIB.iter().find(|(name, _)| *name == node.op_type) {
+        Some((_, wire)) => Ok((Lowered::of(ctx, node, *wire), vec![])),
+        None => lower(ctx, node),
+    }
+}
+
+/// Whether `com.microsoft`'s operator of this name is made here. ONNX has none of these names.
+pub(crate) fn is_contrib(name: &str) -> bool {
+    CONTRIB.iter().any(|(own, _)| *own == name)
 }
 
 /// Whether ONNX's operator of this name is made here.

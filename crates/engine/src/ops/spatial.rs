@@ -37,7 +37,7 @@ fn text(name: &str, value: &str) -> AttributeProto {
 }
 
 /// Refuses a kernel that does not fit its tensor. tract reads axes that a tensor of too low a rank has not.
-fn hold_pool(w: &Wirer<'_>) -> TractResult<()> {
+pub(super) fn hold_pool(w: &Wirer<'_>) -> TractResult<()> {
     let rank = w.fact(w.need(0)?)?.rank();
     let axes = w.ints("kernel_shape").len();
     let global = w.node.op_type.starts_with("Global");

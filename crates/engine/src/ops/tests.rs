@@ -1,6 +1,7 @@
 //! One node at a time through the whole engine: what it answers, and what it refuses to.
 
 mod attention;
+mod contrib;
 mod control;
 mod linear;
 mod math;
@@ -36,6 +37,13 @@ impl Op {
     pub(super) fn new(operator: &str) -> Op {
         let node = NodeProto { op_type: operator.into(), ..NodeProto::default() };
         Op { node, opset: 28, inputs: vec![], outputs: vec![], rank: None }
+    }
+
+    /// An operator of onnxruntime's own.
+    pub(super) fn microsoft(operator: &str) -> Op {
+        let mut op = Op::new(operator);
+        op.node.domain = "com.microsoft".into();
+        op
     }
 
     pub(super) fn opset(self, opset: i64) -> Op {

@@ -9,6 +9,7 @@ mod operators;
 
 use tract_onnx::prelude::*;
 
+use crate::blockwise::Blockwise;
 use crate::exact::Exact;
 use crate::lower::Lowered;
 
@@ -59,6 +60,8 @@ pub(crate) fn node(model: &TypedModel, node: &TypedNode) -> Priced {
         (NODE + LOWERED + lowered.instructions(numbers as usize), true)
     } else if let Some(exact) = node.op_as::<Exact>() {
         (NODE + LOWERED + exact.instructions(), true)
+    } else if let Some(blockwise) = node.op_as::<Blockwise>() {
+        (NODE + LOWERED + blockwise.instructions(), true)
     } else if let Some(at) = model.inputs.iter().position(|input| input.node == node.id) {
         // The run's state, and bringing all inputs in, are charged to the first node that runs.
         let bytes = |outlet: &OutletId| {

@@ -16,6 +16,9 @@ use super::{dimensions, elements};
 const GENERAL_ELEMENT: u64 = 60;
 const GENERAL_MAC: u64 = 12;
 
+/// A byte of an operand that is repeated along axes.
+const REPEATED_BYTE: u64 = 60;
+
 /// Operators with a graph of their own that runs some times.
 const BODIES: [&str; 6] = ["Scan", "IfThenElse", "SubmodelOp", "Loop", "If", "SequenceMap"];
 
@@ -156,6 +159,15 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
         "QuantizeLinear" if size == 1 => 8_500 + out * 10,
         "DequantizeLinear" if input.is_some_and(|fact| fact.datum_type.size_of() == 1) => 6_500 + out * 5,
         "DynamicQuantizeLinear" => 8_000 + out * 13,
+        "QLinearAdd" | "QLinearMul" => {
+            let repeated = |ix: usize| {
+                let other = node.inputs.get(ix).map_or(out, |outlet| elements(model, *outlet));
+                if other == out { 0 } else { out * REPEATED_BYTE }
+            };
+            9_000 + out * 12 + repeated(0) + repeated(3)
+        }
+        "table" => 30_000 + out * 8,
+        "QLinearGlobalAveragePool" => 6_000 + out * 30 + input_shape.iter().product::<u64>() * 7,
         "QuantizeLinear" => 2_000 + out * 90,
         "DequantizeLinear" | "DequantizeLinearF32" => 2_000 + out * 45,
         _ => return None,

@@ -1,7 +1,9 @@
-//! Convolutions of bytes: windows gathered for some pixels at a time, then a product.
+//! Convolutions of bytes: windows gathered for some pixels at a time, then a product. Those of each channel by itself are
+//! [`Alone`]'s, where it takes them.
 
 use std::mem::MaybeUninit;
 
+use super::alone::Alone;
 use super::{Bytes, ExactWeights};
 use crate::lanes::interleave;
 use crate::window::Window;
@@ -12,14 +14,24 @@ pub(super) const PIXELS: usize = 128;
 /// What is read, and written, beyond what is asked for: the rest of a vector.
 const SPARE: usize = 16;
 
+/// How a convolution's weights are packed.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kernel {
+    /// As products: the weights of each group.
+    Groups(Vec<ExactWeights>),
+    /// Each channel by itself.
+    Alone(Alone),
+}
+
 /// A convolution of planes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExactConv {
-    pub(super) window: Window,
+    pub(crate) window: Window,
     /// Channels of a group.
-    pub(super) channels: usize,
-    /// The weights of each group.
-    pub(super) groups: Vec<ExactWeights>,
+    pub(crate) channels: usize,
+    /// Groups.
+    pub(crate) groups: usize,
+    pub(crate) kernel: Kernel,
 }
 
 impl ExactConv {
@@ -34,12 +46,32 @@ impl ExactConv {
         let group = |group: usize| {
             ExactWeights::rows_of([each, k], &w[group * each * k..(group + 1) * each * k], [k, 1])
         };
-        ExactConv { window, channels, groups: (0..groups).map(group).collect() }
+        // Of several outputs a channel, products fill tiles.
+        let kernel = if Alone::takes(&window, channels) && each < 4 {
+            Kernel::Alone(Alone::new(&window, each, w))
+        } else {
+            Kernel::Groups((0..groups).map(group).collect())
+        };
+        ExactConv { window, channels, groups, kernel }
     }
 
     /// Outputs of all groups.
     pub fn outputs(&self) -> usize {
-        self.groups.len() * self.groups.first().map_or(0, ExactWeights::outputs)
+        self.groups
+            * match &self.kernel {
+                Kernel::Groups(groups) => groups.first().map_or(0, ExactWeights::outputs),
+                Kernel::Alone(alone) => alone.each,
+            }
+    }
+
+    /// Planes of an image: channels of all groups.
+    pub fn inputs(&self) -> usize {
+        self.groups * self.channels
+    }
+
+    /// Groups.
+    pub fn groups(&self) -> usize {
+        self.groups
     }
 
     /// The geometry.
@@ -49,7 +81,10 @@ impl ExactConv {
 
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
-        self.groups.iter().map(ExactWeights::bytes).sum()
+        match &self.kernel {
+            Kernel::Groups(groups) => groups.iter().map(ExactWeights::bytes).sum(),
+            Kernel::Alone(alone) => alone.pairs.len(),
+        }
     }
 
     /// Length of the sums.
@@ -73,6 +108,9 @@ impl ExactConv {
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
         let [rows, columns] = self.reached();
+        if matches!(self.kernel, Kernel::Alone(_)) {
+            return 2 * Alone::plane(&self.window, rows);
+        }
         2 * (self.channels * rows * columns + 2 * SPARE) + 4 * (self.k().div_ceil(2) * self.width() + SPARE)
     }
 
@@ -82,10 +120,14 @@ impl ExactConv {
     /// Where lengths do not fit.
     pub fn run(&self, image: Bytes<'_>, out: &mut [MaybeUninit<i32>]) {
         let w = &self.window;
-        let (area, pixels, each) = (w.area(), w.pixels(), self.outputs() / self.groups.len());
-        assert!(image.len() == self.groups.len() * self.channels * area, "an image of another size");
+        let (area, pixels, each) = (w.area(), w.pixels(), self.outputs() / self.groups);
+        assert!(image.len() == self.groups * self.channels * area, "an image of another size");
         assert!(out.len() == self.outputs() * pixels, "as many outputs");
         let [rows, columns] = self.reached();
+        let groups = match &self.kernel {
+            Kernel::Groups(groups) => groups,
+            Kernel::Alone(alone) => return alone.run(w, [rows, columns], image, out),
+        };
         let mut planes = vec![0i16; self.channels * rows * columns + 2 * SPARE];
         let width = self.width();
         let mut pairs = vec![0i16; 2 * (self.k().div_ceil(2) * width + SPARE)];
@@ -94,7 +136,7 @@ impl ExactConv {
             let reached = [rows, columns][axis];
             w.input[axis].min(reached.saturating_sub(w.before[axis]))
         });
-        for (ix, weights) in self.groups.iter().enumerate() {
+        for (ix, weights) in groups.iter().enumerate() {
             for channel in 0..self.channels {
                 let plane = (ix * self.channels + channel) * area;
                 for row in 0..if across > 0 { down } else { 0 } {

@@ -126,21 +126,33 @@ pub fn span(x: &[f32]) -> (f32, f32) {
 }
 
 /// What quotients become.
-struct To {
-    zero: i16,
-    signed: bool,
+pub(super) struct To {
+    pub(super) zero: i16,
+    pub(super) signed: bool,
 }
 
 impl To {
     /// Quotients as bytes: `four` gives those at four places that are there, `one` that at a place.
     #[inline(always)]
     fn bytes(self, n: usize, four: impl Fn(usize) -> F32x4, one: impl Fn(usize) -> f32, out: &mut [u8]) {
+        self.sixteens(n, |at| [0, 4, 8, 12].map(|lane| four(at + lane)), one, out);
+    }
+
+    /// The same where `all` gives those at sixteen places.
+    #[inline(always)]
+    pub(super) fn sixteens(
+        self,
+        n: usize,
+        all: impl Fn(usize) -> [F32x4; 4],
+        one: impl Fn(usize) -> f32,
+        out: &mut [u8],
+    ) {
         assert!(out.len() == n, "a place for each");
         let (low, high, shift) = (F32x4::splat(-FAR), F32x4::splat(FAR), F32x4::splat(NEAREST));
         let held = |x: F32x4| low.above(x).below(high) + shift;
         let whole = n / 16 * 16;
         for at in (0..whole).step_by(16) {
-            let quotients = [0, 4, 8, 12].map(|lane| held(four(at + lane)));
+            let quotients = all(at).map(held);
             // SAFETY: sixteen are there, and room for them (asserted).
             unsafe { store_held(quotients, self.zero, self.signed, out.as_mut_ptr().add(at)) };
         }

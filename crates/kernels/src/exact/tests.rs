@@ -58,7 +58,7 @@ proptest! {
 
     #[test]
     fn convolutions_are_exact(
-        side in (1usize..20, 1usize..24), kernel in (1usize..4, 1usize..4), stride in (1usize..4, 1usize..4),
+        side in (1usize..20, 1usize..48), kernel in (1usize..4, 1usize..6), stride in (1usize..4, 1usize..4),
         dilation in (1usize..3, 1usize..3), before in (0usize..3, 0usize..3), after in (0usize..3, 0usize..3),
         channels in 1usize..4, each in 1usize..10, groups in 1usize..4, seed: u64, signed: bool, at: u8,
     ) {
@@ -98,6 +98,42 @@ proptest! {
                 }
                 prop_assert_eq!(got[out * window.pixels() + pixel], sum, "[{}][{}]", out, pixel);
             }
+        }
+    }
+
+    #[test]
+    fn bytes_of_two_operands_follow_their_rules(n in 1usize..70, seed: u64, signed: bool, zeros: [u8; 3], product: bool) {
+        let [a_zero, b_zero, y_zero] = zeros.map(|at| zero(signed, at));
+        let (a, b) = (bytes(n, seed), bytes(n, seed ^ 1));
+        let mut next = numbers(seed);
+        let factors = [next() * 0.01, next()];
+        let how = if product { Two::Product } else { Two::Sum };
+        let mut out = vec![0; n];
+        let operands = [Bytes::new(&a, signed, a_zero), Bytes::new(&b, signed, b_zero)];
+        combine(how, operands, factors, [i16::from(signed), y_zero], &mut out);
+        let (a, b) = (whole(&a, signed, a_zero), whole(&b, signed, b_zero));
+        let (low, high) = if signed { (-128, 127) } else { (0, 255) };
+        for (ix, (x, y)) in a.iter().zip(&b).enumerate() {
+            let (x, y) = (*x as f32, *y as f32);
+            let quotient = if product { x * y * factors[0] } else { x * factors[0] + y * factors[1] };
+            let held = (quotient.round_ties_even() as i64 + i64::from(y_zero)).clamp(low, high) as u8;
+            prop_assert_eq!(out[ix], held, "{}", ix);
+        }
+    }
+
+    #[test]
+    fn sums_of_lines_and_rows_are_exact(lines in 1usize..9, length in 1usize..40, seed: u64, signed: bool, at: u8) {
+        let zero = zero(signed, at);
+        let x = bytes(lines * length, seed);
+        let (mut by_lines, mut by_rows) = (vec![0; lines], vec![0; length]);
+        sum_lines(Bytes::new(&x, signed, zero), length, &mut by_lines);
+        sum_rows(Bytes::new(&x, signed, zero), &mut by_rows);
+        let x = whole(&x, signed, zero);
+        for (sum, line) in by_lines.iter().zip(x.chunks(length)) {
+            prop_assert_eq!(*sum, line.iter().sum::<i32>());
+        }
+        for (ix, sum) in by_rows.iter().enumerate() {
+            prop_assert_eq!(*sum, x.iter().skip(ix).step_by(length).sum::<i32>());
         }
     }
 

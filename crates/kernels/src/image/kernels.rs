@@ -15,12 +15,12 @@ use crate::{
 const MOST: usize = 1 << 20;
 
 /// Holds an image to what has to be.
-fn must(holds: bool, what: &'static str) -> Result<(), Broken> {
+pub(super) fn must(holds: bool, what: &'static str) -> Result<(), Broken> {
     if holds { Ok(()) } else { Err(Broken(what)) }
 }
 
 /// A product of lengths; none where it is more than can be addressed.
-fn product(lengths: &[usize]) -> Option<usize> {
+pub(super) fn product(lengths: &[usize]) -> Option<usize> {
     lengths
         .iter()
         .try_fold(1usize, |all, length| all.checked_mul(*length))
@@ -63,7 +63,7 @@ impl Imaged for By {
 }
 
 /// Outputs that panels have room for.
-fn covered(by: By, outputs: usize) -> usize {
+pub(super) fn covered(by: By, outputs: usize) -> usize {
     if by == By::Columns { outputs.next_multiple_of(4) } else { outputs }
 }
 
@@ -87,7 +87,7 @@ impl Imaged for Weights {
 }
 
 /// Two lengths.
-fn pair(from: &mut Reader<'_>) -> Result<[usize; 2], Broken> {
+pub(super) fn pair(from: &mut Reader<'_>) -> Result<[usize; 2], Broken> {
     let pair: [usize; 2] = from.sizes()?.try_into().map_err(|_| Broken("two lengths are expected"))?;
     must(pair.iter().all(|n| *n <= 1 << 28), "a length is too large")?;
     Ok(pair)

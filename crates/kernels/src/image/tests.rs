@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::random;
 use crate::{
-    Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Packing, Panels, Precision, Strided, Window,
-    Winograd,
+    BlockWeights, Blocks, Conv, Depthwise, ExactConv, ExactWeights, HwcConv, HwcDepthwise, Lines, MaxPool,
+    Packing, Panels, Precision, Strided, Window, Winograd,
 };
 
 fn numbers(n: usize, seed: u64) -> Vec<f32> {
@@ -117,5 +117,27 @@ proptest! {
         let _ = read::<Winograd>(&head, &arrays);
         let _ = read::<Depthwise>(&head, &arrays);
         let _ = read::<HwcDepthwise>(&head, &arrays);
+    }
+}
+
+#[test]
+fn what_is_exact_comes_back() {
+    for most in [127.0, 255.0] {
+        let w: Vec<i16> = numbers(30 * 21, 4).iter().map(|x| (x * most) as i16).collect();
+        comes_back(&ExactWeights::columns_of([21, 30], &w, [30, 1]));
+        comes_back(&ExactConv::new(window([3, 3], 1), 2, 6, 2, &w[..6 * 18]));
+        comes_back(&ExactConv::new(window([3, 2], 2), 1, 6, 6, &w[..6 * 6]));
+    }
+}
+
+#[test]
+fn weights_by_blocks_come_back() {
+    for (bits, block) in [(2, 16), (4, 16), (4, 64), (8, 32)] {
+        let blocks = Blocks { bits, block, k: 70, outputs: 37 };
+        let count = 37 * blocks.count();
+        let w = vec![0x5a; 37 * blocks.column_bytes()];
+        let (scales, zeros, bias) = (numbers(count, 5), numbers(count, 6), numbers(37, 7));
+        comes_back(&BlockWeights::new(blocks, &w, &scales, None, None));
+        comes_back(&BlockWeights::new(blocks, &w, &scales, Some(&zeros), Some(&bias)));
     }
 }

@@ -6,7 +6,7 @@ use crate::lanes::F32x4;
 pub(super) const NEAREST: f32 = 12_582_912.0;
 
 /// One over the unit in which numbers of a largest magnitude are counted, up to `most`, and the unit.
-pub(super) fn unit(magnitude: u32, most: f32) -> (f32, f32) {
+pub(crate) fn unit(magnitude: u32, most: f32) -> (f32, f32) {
     let magnitude = f32::from_bits(magnitude);
     if !magnitude.is_finite() {
         return (0.0, f32::NAN);
@@ -20,7 +20,7 @@ pub(super) fn unit(magnitude: u32, most: f32) -> (f32, f32) {
 /// The largest magnitude as bits. What is no number is larger than any.
 ///
 /// About 2 instructions a number, sixteen at a time.
-pub(super) fn magnitude(numbers: &[f32]) -> u32 {
+pub(crate) fn magnitude(numbers: &[f32]) -> u32 {
     let mut four = F32x4::splat(0.0);
     let (sixteens, rest) = numbers.as_chunks::<16>();
     for sixteen in sixteens {
@@ -50,7 +50,7 @@ pub(super) fn nearest(x: f32, inverse: f32) -> i16 {
 ///
 /// # Panics
 /// Where there is no room for them beyond the length.
-pub(super) fn quantise(numbers: &[f32], inverse: f32, to: &mut Vec<i16>) {
+pub(crate) fn quantise(numbers: &[f32], inverse: f32, to: &mut Vec<i16>) {
     let length = numbers.len().next_multiple_of(2);
     assert!(to.capacity() - to.len() >= length, "room for the numbers");
     let (factor, shift) = (F32x4::splat(inverse), F32x4::splat(NEAREST));

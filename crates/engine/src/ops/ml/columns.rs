@@ -1,5 +1,6 @@
 //! What prepares the columns of a table: `Scaler`, `Imputer`, `OneHotEncoder`.
 
+use ic_nn_kernels::image::{Broken, Reader, Writer};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::ops::cast::cast;
@@ -7,7 +8,12 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx::tract_hir::ops::logic::wire_with_rank_broadcast;
 
+use super::image::{must, read_floats, read_labels, write_floats, write_labels};
 use super::{floats, integers};
+
+/// Their numbers in an image.
+pub(super) const IMPUTER: u64 = 4;
+pub(super) const ONE_HOT: u64 = 5;
 
 /// `(x - offset) * scale`, each of them for all columns or one for each.
 #[derive(Clone, Debug)]
@@ -70,7 +76,7 @@ fn columns(fact: &TypedFact) -> TractResult<Option<TDim>> {
 
 /// Puts a value in the place of what is missing, the same for all columns or one for each.
 #[derive(Clone, Debug, PartialEq)]
-struct Imputer {
+pub(super) struct Imputer {
     imputed: Vec<f32>,
     /// What stands for a missing value; NaN stands for itself.
     missing: f32,
@@ -93,7 +99,7 @@ pub(super) fn imputer(
 
 /// Ones where an element is the category of its place on a new last axis, zeros elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct OneHotEncoder {
+pub(super) struct OneHotEncoder {
     categories: Vec<i64>,
     /// Whether what is no category becomes zeros; an error otherwise.
     zeros: bool,
@@ -113,7 +119,7 @@ pub(super) fn one_hot_encoder(
 }
 
 /// An operator that looks at each element and its column.
-trait Element: Clone + std::fmt::Debug + PartialEq + Eq + Send + Sync + 'static {
+pub(super) trait Element: Clone + std::fmt::Debug + PartialEq + Eq + Send + Sync + 'static {
     const NAME: &'static str;
     /// Elements that an element becomes, on a new last axis if it has one.
     fn width(&self) -> Option<usize>;
@@ -232,4 +238,46 @@ impl<E: Element> TypedOp for Elementwise<E> {
     }
 
     as_op!();
+}
+
+impl Imputer {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Imputer, Broken> {
+        let (imputed, missing) = (read_floats(from)?, from.float()?);
+        must(!imputed.is_empty(), "nothing is imputed")?;
+        Ok(Imputer { imputed, missing })
+    }
+}
+
+impl OneHotEncoder {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<OneHotEncoder, Broken> {
+        let (categories, zeros) = (read_labels(from)?, from.flag()?);
+        must(!categories.is_empty(), "there are no categories")?;
+        Ok(OneHotEncoder { categories, zeros })
+    }
+}
+
+/// Whether an operator is one of these.
+pub(super) fn is(op: &dyn TypedOp) -> bool {
+    op.is::<Elementwise<Imputer>>() || op.is::<Elementwise<OneHotEncoder>>()
+}
+
+/// The operator that was read.
+pub(super) fn typed(element: impl Element) -> Box<dyn TypedOp> {
+    Box::new(Elementwise(element))
+}
+
+/// Writes an operator; none where it is another.
+pub(super) fn write(op: &dyn TypedOp, to: &mut Writer<'_>) -> Option<()> {
+    if let Some(Elementwise(Imputer { imputed, missing })) = op.downcast_ref() {
+        to.number(IMPUTER);
+        write_floats(imputed, to);
+        to.float(*missing);
+    } else if let Some(Elementwise(OneHotEncoder { categories, zeros })) = op.downcast_ref() {
+        to.number(ONE_HOT);
+        write_labels(categories, to);
+        to.flag(*zeros);
+    } else {
+        return None;
+    }
+    Some(())
 }

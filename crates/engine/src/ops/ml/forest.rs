@@ -2,10 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use ic_nn_kernels::image::{Broken, Reader, Writer};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{bail, ensure, format_err};
 
+use super::image::must;
 use super::{floats, integers, same_length};
 
 /// Trees whose every path ends at a leaf, whatever the features.
@@ -36,6 +38,9 @@ enum Mode {
 }
 
 impl Mode {
+    /// By their numbers in an image.
+    const ALL: [Mode; 6] = [Mode::Leq, Mode::Lt, Mode::Gte, Mode::Gt, Mode::Eq, Mode::Neq];
+
     fn holds(self, x: f64, value: f64) -> bool {
         match self {
             Mode::Leq => x <= value,
@@ -123,6 +128,87 @@ impl Forest {
             forest.nodes.push(Node::Branch { mode, feature, value: f64::from(values[ix]), missing, yes, no });
         }
         Ok(forest)
+    }
+
+    /// Writes it down.
+    pub(super) fn write(&self, to: &mut Writer<'_>) {
+        to.size(self.nodes.len());
+        for node in &self.nodes {
+            match node {
+                Node::Leaf { from, to: end } => {
+                    to.number(0);
+                    to.sizes(&[*from, *end]);
+                }
+                Node::Branch { mode, feature, value, missing, yes, no } => {
+                    to.number(1 + *mode as u64);
+                    to.sizes(&[*feature, *yes, *no]);
+                    to.number(value.to_bits());
+                    to.flag(*missing);
+                }
+            }
+        }
+        to.sizes(&self.roots);
+        to.size(self.weights.len());
+        for (target, weight) in &self.weights {
+            to.size(*target);
+            to.float(*weight);
+        }
+    }
+
+    /// Reads what was written, held to what [`Forest::of`] holds a file to.
+    pub(super) fn read(from: &mut Reader<'_>, targets: usize) -> Result<Forest, Broken> {
+        let count = from.count()?;
+        let mut nodes = Vec::with_capacity(count);
+        let mut features = 0;
+        for _ in 0..count {
+            nodes.push(match from.number()? {
+                0 => match from.sizes()?[..] {
+                    [from, to] => Node::Leaf { from, to },
+                    _ => return Err(Broken("a leaf has two places")),
+                },
+                mode => {
+                    let mode = usize::try_from(mode - 1).ok().and_then(|mode| Mode::ALL.get(mode));
+                    let mode = *mode.ok_or(Broken("a branch of a kind that is not known"))?;
+                    let [feature, yes, no] = from.sizes()?[..] else {
+                        return Err(Broken("a branch has three places"));
+                    };
+                    must(feature < u32::MAX as usize, "a feature that no row has")?;
+                    features = features.max(feature + 1);
+                    let (value, missing) = (f64::from_bits(from.number()?), from.flag()?);
+                    Node::Branch { mode, feature, value, missing, yes, no }
+                }
+            });
+        }
+        let roots = from.sizes()?;
+        let weights = (0..from.count()?)
+            .map(|_| Ok((from.size()?, from.float()?)))
+            .collect::<Result<Vec<_>, Broken>>()?;
+        must(weights.iter().all(|(target, _)| *target < targets), "a weight of no target")?;
+        // Each node has one way in at most, roots none: no path comes back to where it was.
+        let mut reached = vec![false; count];
+        let mut reach = |at: usize| match reached.get_mut(at) {
+            Some(reached) if !*reached => {
+                *reached = true;
+                Ok(())
+            }
+            _ => Err(Broken("nodes that are no tree")),
+        };
+        for root in &roots {
+            reach(*root)?;
+        }
+        for node in &nodes {
+            match node {
+                Node::Leaf { from, to } => {
+                    must(from <= to && *to <= weights.len(), "a leaf without weights")?
+                }
+                Node::Branch { yes, no, .. } => {
+                    reach(*yes)?;
+                    reach(*no)?;
+                }
+            }
+        }
+        must(!roots.is_empty(), "a forest without trees")?;
+        Ok(Forest { nodes, roots, weights, features })
     }
 
     /// Number of trees.

@@ -6,6 +6,7 @@
 
 mod columns;
 mod forest;
+pub(crate) mod image;
 mod select;
 mod svm;
 mod table;

@@ -1,14 +1,23 @@
 //! `SVMClassifier` and `SVMRegressor` over support vectors, as libsvm computes them; in double precision, because the
 //! coefficients of opposite signs nearly cancel.
 
+use ic_nn_kernels::image::{Broken, Reader, Writer};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{bail, ensure};
 use tract_onnx::tract_hir::internal::InferenceOp;
 
+use super::image::{must, read_labels, read_reals, write_labels, write_reals};
 use super::table::{Features, Table, TableOp};
 use super::{PostTransform, floats, integers, labels, largest};
+
+/// Pairs of classes are scores of a row: this many classes have half a million.
+const MAX_CLASSES: usize = 1_000;
+
+/// Their numbers in an image.
+pub(super) const CLASSIFIER: u64 = 2;
+pub(super) const REGRESSOR: u64 = 3;
 
 #[derive(Clone, Copy, Debug)]
 enum Kernel {
@@ -47,6 +56,40 @@ impl Supports {
         Ok(Supports { kernel, features: vectors.len() / count, vectors })
     }
 
+    fn write(&self, to: &mut Writer<'_>) {
+        let (number, parameters) = match self.kernel {
+            Kernel::Linear => (0, vec![]),
+            Kernel::Poly { gamma, coef0, degree } => (1, vec![gamma, coef0, degree]),
+            Kernel::Rbf { gamma } => (2, vec![gamma]),
+            Kernel::Sigmoid { gamma, coef0 } => (3, vec![gamma, coef0]),
+        };
+        to.number(number);
+        write_reals(&parameters, to);
+        to.size(self.features);
+        write_reals(&self.vectors, to);
+    }
+
+    /// Reads vectors; there is one at least.
+    fn read(from: &mut Reader<'_>) -> Result<Supports, Broken> {
+        let number = from.number()?;
+        let kernel = match (number, &read_reals(from)?[..]) {
+            (0, []) => Kernel::Linear,
+            (1, &[gamma, coef0, degree]) => Kernel::Poly { gamma, coef0, degree },
+            (2, &[gamma]) => Kernel::Rbf { gamma },
+            (3, &[gamma, coef0]) => Kernel::Sigmoid { gamma, coef0 },
+            _ => return Err(Broken("a kernel of vectors that is not known")),
+        };
+        let (features, vectors) = (from.size()?, read_reals(from)?);
+        let whole = features > 0 && !vectors.is_empty() && vectors.len().is_multiple_of(features);
+        must(whole, "support vectors are not whole")?;
+        Ok(Supports { kernel, features, vectors })
+    }
+
+    /// How many vectors there are.
+    fn count(&self) -> usize {
+        self.vectors.len() / self.features
+    }
+
     /// The kernel of `x` with each of the vectors.
     fn kernels(&self, x: &[f64]) -> Vec<f64> {
         let kernel = |vector: &[f64]| {
@@ -80,7 +123,7 @@ fn widened(values: &[f32]) -> Vec<f64> {
 }
 
 #[derive(Debug)]
-struct Classifier {
+pub(super) struct Classifier {
     labels: Vec<i64>,
     supports: Supports,
     /// Where the vectors of each class begin, and where the last end.
@@ -97,8 +140,6 @@ pub(super) fn classifier(
     _ctx: &ParsingContext<'_>,
     node: &NodeProto,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    // Pairs of classes are scores of a row: this many classes have half a million.
-    const MAX_CLASSES: usize = 1_000;
     let labels = labels(node, "classlabels_ints")?;
     let classes = labels.len();
     ensure!(classes <= MAX_CLASSES, "{classes} classes; {MAX_CLASSES} are served");
@@ -195,6 +236,38 @@ impl Table for Classifier {
         scores.copy_from_slice(&narrowed);
         self.labels[largest(&votes)]
     }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.number(CLASSIFIER);
+        write_labels(&self.labels, to);
+        self.supports.write(to);
+        to.sizes(&self.starts);
+        write_reals(&self.coefficients, to);
+        write_reals(&self.rho, to);
+        to.size(self.platt.len());
+        for (a, b) in &self.platt {
+            to.number(a.to_bits());
+            to.number(b.to_bits());
+        }
+    }
+}
+
+impl Classifier {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Classifier, Broken> {
+        let (labels, supports, starts) = (read_labels(from)?, Supports::read(from)?, from.sizes()?);
+        let (coefficients, rho) = (read_reals(from)?, read_reals(from)?);
+        let real = |from: &mut Reader<'_>| from.number().map(f64::from_bits);
+        let platt =
+            (0..from.count()?).map(|_| Ok((real(from)?, real(from)?))).collect::<Result<Vec<_>, Broken>>()?;
+        let (classes, vectors) = (labels.len(), supports.count());
+        must((2..=MAX_CLASSES).contains(&classes), "classes are too few or too many")?;
+        let rise = starts.len() == classes + 1 && starts.windows(2).all(|two| two[0] <= two[1]);
+        must(rise && starts.last() == Some(&vectors), "vectors are not those of the classes")?;
+        let pairs = classes * (classes - 1) / 2;
+        let whole = coefficients.len() == (classes - 1).saturating_mul(vectors) && rho.len() == pairs;
+        must(whole && (platt.is_empty() || platt.len() == pairs), "coefficients are not those of the pairs")?;
+        Ok(Classifier { labels, supports, starts, coefficients, rho, platt })
+    }
 }
 
 /// Probabilities of classes from those of the pairs' firsts: Wu, Lin and Weng, "Probability Estimates for Multi-class
@@ -233,7 +306,7 @@ fn coupled(classes: usize, shares: &[f64]) -> Vec<f64> {
 }
 
 #[derive(Debug)]
-struct Regressor {
+pub(super) struct Regressor {
     supports: Supports,
     coefficients: Vec<f64>,
     rho: f64,
@@ -287,5 +360,22 @@ impl Table for Regressor {
             true => -1.0,
         };
         0
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.number(REGRESSOR);
+        self.supports.write(to);
+        write_reals(&self.coefficients, to);
+        to.number(self.rho.to_bits());
+        to.flag(self.one_class);
+    }
+}
+
+impl Regressor {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Regressor, Broken> {
+        let (supports, coefficients) = (Supports::read(from)?, read_reals(from)?);
+        let (rho, one_class) = (f64::from_bits(from.number()?), from.flag()?);
+        must(coefficients.len() == supports.count(), "coefficients are not those of the vectors")?;
+        Ok(Regressor { supports, coefficients, rho, one_class })
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use ic_nn_kernels::image::Writer;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::internal::*;
 
@@ -39,6 +40,8 @@ pub(super) trait Table: Debug + Send + Sync + 'static {
     fn labelled(&self) -> bool;
     /// Writes the scores of the row `x` and gives its label, if it has one.
     fn row(&self, x: &[f64], scores: &mut [f32]) -> i64;
+    /// Writes it down, its number first.
+    fn write(&self, to: &mut Writer<'_>);
 }
 
 /// The operator, in the decoded and in the typed graph.
@@ -48,6 +51,14 @@ pub(super) struct TableOp(Arc<dyn Table>);
 impl TableOp {
     pub(super) fn inference(table: impl Table) -> Box<dyn InferenceOp> {
         expand(TableOp(Arc::new(table)))
+    }
+
+    pub(super) fn typed(table: impl Table) -> Box<dyn TypedOp> {
+        Box::new(TableOp(Arc::new(table)))
+    }
+
+    pub(super) fn write(&self, to: &mut Writer<'_>) {
+        self.0.write(to);
     }
 }
 

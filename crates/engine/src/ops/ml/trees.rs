@@ -3,6 +3,7 @@
 //! tract 0.23.9 has the classifier only, and gives the wrong label of two classes that share one weight: a positive score
 //! is the first of its two columns, which it takes for the first class.
 
+use ic_nn_kernels::image::{Broken, Reader, Writer};
 use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
@@ -10,11 +11,19 @@ use tract_onnx::tract_core::internal::{bail, ensure};
 use tract_onnx::tract_hir::internal::InferenceOp;
 
 use super::forest::Forest;
+use super::image::{must, read_floats, read_labels, write_floats, write_labels};
 use super::table::{Features, Table, TableOp};
 use super::{PostTransform, floats, labels, largest, logistic};
 
+/// A target takes a float of every row: more than this is no regression.
+const MAX_TARGETS: i64 = 1 << 16;
+
+/// Their numbers in an image.
+pub(super) const CLASSIFIER: u64 = 0;
+pub(super) const REGRESSOR: u64 = 1;
+
 #[derive(Debug)]
-struct Classifier {
+pub(super) struct Classifier {
     forest: Forest,
     labels: Vec<i64>,
     base: Vec<f32>,
@@ -98,10 +107,41 @@ impl Table for Classifier {
         scores.copy_from_slice(&[first, second]);
         self.labels[usize::from(wins)]
     }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.number(CLASSIFIER);
+        write_labels(&self.labels, to);
+        self.forest.write(to);
+        write_floats(&self.base, to);
+        match self.scoring {
+            Scoring::Classes(transform) => {
+                to.number(0);
+                transform.write(to);
+            }
+            Scoring::Probability => to.number(1),
+            Scoring::Odds => to.number(2),
+        }
+    }
+}
+
+impl Classifier {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Classifier, Broken> {
+        let labels = read_labels(from)?;
+        let (forest, base) = (Forest::read(from, labels.len())?, read_floats(from)?);
+        let scoring = match from.number()? {
+            0 => Scoring::Classes(PostTransform::read(from)?),
+            1 => Scoring::Probability,
+            2 => Scoring::Odds,
+            _ => return Err(Broken("scores of a kind that is not known")),
+        };
+        let classes = matches!(scoring, Scoring::Classes(_));
+        must(labels.len() > 1 && (classes || labels.len() == 2), "labels are not those of the scores")?;
+        Ok(Classifier { forest, labels, base, scoring })
+    }
 }
 
 #[derive(Debug)]
-struct Regressor {
+pub(super) struct Regressor {
     forest: Forest,
     targets: usize,
     base: Vec<f32>,
@@ -121,8 +161,6 @@ pub(super) fn regressor(
     _ctx: &ParsingContext<'_>,
     node: &NodeProto,
 ) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    // A target takes a float of every row: more than this is no regression.
-    const MAX_TARGETS: i64 = 1 << 16;
     let targets = node.get_attr_opt::<i64>("n_targets")?.unwrap_or(1);
     ensure!((1..=MAX_TARGETS).contains(&targets), "n_targets is {targets}, 1 to {MAX_TARGETS} are expected");
     let targets = targets as usize;
@@ -185,5 +223,31 @@ impl Table for Regressor {
         }
         self.transform.apply(scores);
         0
+    }
+
+    fn write(&self, to: &mut Writer<'_>) {
+        to.number(REGRESSOR);
+        to.size(self.targets);
+        self.forest.write(to);
+        write_floats(&self.base, to);
+        to.number(self.aggregate as u64);
+        self.transform.write(to);
+    }
+}
+
+impl Regressor {
+    pub(super) fn read(from: &mut Reader<'_>) -> Result<Regressor, Broken> {
+        let targets = from.size()?;
+        must((1..=MAX_TARGETS as usize).contains(&targets), "a regression of as many targets")?;
+        let (forest, base) = (Forest::read(from, targets)?, read_floats(from)?);
+        let aggregate = match from.number()? {
+            0 => Aggregate::Sum,
+            1 => Aggregate::Average,
+            2 => Aggregate::Min,
+            3 => Aggregate::Max,
+            _ => return Err(Broken("a way to sum up that is not known")),
+        };
+        let transform = PostTransform::read(from)?;
+        Ok(Regressor { forest, targets, base, aggregate, transform })
     }
 }
