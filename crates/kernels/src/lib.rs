@@ -15,6 +15,7 @@ pub mod image;
 pub mod lanes;
 mod lines;
 mod maths;
+mod mean_pool;
 mod norm;
 mod panels;
 mod patch;
@@ -47,6 +48,7 @@ pub use exact::{
 };
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
+pub use mean_pool::{Mean, MeanPool};
 pub use norm::Norm;
 pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};

@@ -47,6 +47,12 @@ impl MaxPool {
         self.window.area()
     }
 
+    /// Whether so many numbers are planes whose outputs are so many.
+    pub fn fits(&self, planes: usize, outputs: usize) -> bool {
+        let (area, pixels) = (self.window.area(), self.window.pixels());
+        area * pixels > 0 && planes.is_multiple_of(area) && planes / area * pixels == outputs
+    }
+
     /// What so many planes take.
     pub fn instructions(&self, planes: usize) -> u64 {
         let Window { input, kernel, output, .. } = self.window;

@@ -16,8 +16,6 @@ struct Merged<'a> {
     first: Vec<u32>,
     /// By function: its number in the new module.
     number: Vec<u32>,
-    /// Functions that are imported; they stay.
-    imported: u32,
     /// How many calls there are of each, those of the same ones together.
     calls: Vec<u64>,
     /// Types and bodies of the functions that stay, in their new order.
@@ -104,7 +102,7 @@ pub fn shrink(wasm: &[u8]) -> Result<(Vec<u8>, usize)> {
     let all = imported + u32::try_from(bodies.len()).context("more functions than there are numbers")?;
     let numbers: Vec<u32> = (0..all).collect();
     let calls = vec![0; all as usize];
-    let mut merged = Merged { first: numbers.clone(), number: numbers, imported, calls, written: vec![] };
+    let mut merged = Merged { first: numbers.clone(), number: numbers, calls, written: vec![] };
     // What calls functions that have become one may be the same by that.
     loop {
         merged.calls.fill(0);

@@ -108,6 +108,6 @@ fn must_fit(version: &Version, what: &str, expected: u64, method: &str) -> Resul
     }
     Err(Error::too_large(format!(
         "{model} cannot be estimated in a query: {what} takes about {expected} instructions, a query has {QUERY_INSTRUCTIONS}; \
-         call {method} first, an update with {UPDATE_INSTRUCTIONS}"
+         call {method} first, an update, over as many messages of {UPDATE_INSTRUCTIONS} as it takes"
     )))
 }

@@ -224,7 +224,7 @@ fn refuse_what_is_not_known(
         {
             return Err(Error::too_large(format!(
                 "{model} would take about {estimate} instructions on these inputs, a query has {QUERY_INSTRUCTIONS}; call \
-                 `infer`, an update with {UPDATE_INSTRUCTIONS}"
+                 `infer`, an update, over as many messages of {UPDATE_INSTRUCTIONS} as it takes"
             )));
         }
         let takes = match estimate {
@@ -260,11 +260,11 @@ fn refuse_what_is_not_known(
         return Ok(());
     }
     let advice = if load + plan == 0 {
-        format!("call `infer`, an update with {UPDATE_INSTRUCTIONS}")
+        format!("call `infer`, an update, over as many messages of {UPDATE_INSTRUCTIONS} as it takes")
     } else {
         format!(
             "loading it took {load} of them and planning for these shapes takes {plan}; call load_by_name first and `infer` \
-             once, or only `infer`, an update with {UPDATE_INSTRUCTIONS}"
+             once, or only `infer`, an update, over as many messages of {UPDATE_INSTRUCTIONS} as it takes"
         )
     };
     Err(Error::too_large(format!(

@@ -183,8 +183,8 @@ impl Profile {
             format!("one inference fits an update ({} of it), not a query ({})", share(update), share(query))
         } else {
             format!(
-                "one inference fills {} updates ({} of one): it does not fit, and a canister refuses the upload, whose \
-                 trial has to",
+                "one inference fills {} messages of an update ({} of one), over which `infer` goes on by itself; a query \
+                 cannot",
                 self.updates(),
                 share(update)
             )

@@ -120,7 +120,7 @@ impl Imaged for Body {
         tagged!(
             0 Product, 1 Conv, 2 Winograd, 3 Strided, 4 Lines, 5 Depthwise, 6 HwcConv, 7 HwcDepthwise, 8 MaxPool, 9 Picked,
             10 Chain, 11 Softmax, 12 Norm, 13 Reduce, 14 Swap,
-            15 Resample
+            15 Resample, 16 MeanPool
         );
     }
 
@@ -142,6 +142,7 @@ impl Imaged for Body {
             13 => Body::Reduce(Imaged::read(from)?),
             14 => Body::Swap(Imaged::read(from)?),
             15 => Body::Resample(Imaged::read(from)?),
+            16 => Body::MeanPool(Imaged::read(from)?),
             _ => return Err(Broken("a kernel that is not known")),
         })
     }

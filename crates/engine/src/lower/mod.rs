@@ -28,8 +28,8 @@ mod rows;
 use ic_nn_kernels::{Packing, Precision};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{InletId, TypedOp, ensure};
-use tract_onnx::tract_core::ops::cnn::MaxPool;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
+use tract_onnx::tract_core::ops::cnn::{MaxPool, SumPool};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::identity::Identity;
@@ -136,6 +136,8 @@ fn lower_nodes(model: &mut TypedModel, packing: &mut Packing, passes: Passes) ->
             conv::lower(model, node, op, packing)?
         } else if let Some(op) = node.op_as::<MaxPool>() {
             pool::maxima(model, node, op)?.map(|lowered| (lowered, node.inputs.as_slice().into()))
+        } else if let Some(op) = node.op_as::<SumPool>() {
+            pool::means(model, node, op)?.map(|lowered| (lowered, node.inputs.as_slice().into()))
         } else if let Some(op) = node.op_as::<Downsample>() {
             pool::picked(model, node, op)?
         } else {

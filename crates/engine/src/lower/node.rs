@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use ic_nn_kernels::product::After;
 use ic_nn_kernels::{
-    Chain, Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Norm, Precision, Reduce, Resample,
-    Softmax, Strided, Swap, Winograd,
+    Chain, Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, MeanPool, Norm, Precision, Reduce,
+    Resample, Softmax, Strided, Swap, Winograd,
 };
 use tract_onnx::tract_core::internal::*;
 
@@ -36,6 +36,8 @@ pub(crate) enum Body {
     HwcDepthwise(HwcDepthwise),
     /// The largest number of each window, over planes.
     MaxPool(MaxPool),
+    /// The mean of each window, over planes.
+    MeanPool(MeanPool),
     /// Every so many pixels of planes.
     Picked(Picked),
     /// Operations on elements.
@@ -65,6 +67,7 @@ impl Body {
             | Body::HwcConv(_)
             | Body::HwcDepthwise(_) => true,
             Body::MaxPool(_)
+            | Body::MeanPool(_)
             | Body::Picked(_)
             | Body::Chain(_)
             | Body::Softmax(_)
@@ -125,6 +128,7 @@ impl Lowered {
             Body::HwcConv(conv) => conv.scratch(),
             Body::HwcDepthwise(conv) => conv.scratch(),
             Body::MaxPool(pool) => pool.scratch(),
+            Body::MeanPool(pool) => pool.scratch(),
             Body::Chain(chain) => chain.scratch(),
             Body::Resample(resample) => resample.scratch(),
             Body::Picked(_) | Body::Softmax(_) | Body::Norm(_) | Body::Reduce(_) | Body::Swap(_) => 0,
@@ -199,6 +203,7 @@ impl Lowered {
             Body::Winograd(_) | Body::Strided(_) | Body::Lines(_) => "WinogradConvolution",
             Body::Depthwise(_) | Body::HwcDepthwise(_) => "DepthwiseConvolution",
             Body::MaxPool(_) => "MaxPool",
+            Body::MeanPool(_) => "MeanPool",
             Body::Picked(_) => "Downsample",
             Body::Chain(_) => "Chain",
             Body::Softmax(_) => "Softmax",
@@ -275,7 +280,7 @@ impl Lowered {
     pub(crate) fn units(&self) -> usize {
         match &*self.body {
             Body::Product(product) => product.units(),
-            Body::MaxPool(_) | Body::Picked(_) => 1,
+            Body::MaxPool(_) | Body::MeanPool(_) | Body::Picked(_) => 1,
             _ => self.images,
         }
     }
@@ -313,7 +318,14 @@ impl Lowered {
             Body::Depthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::HwcConv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
             Body::HwcDepthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::MaxPool(pool) => pool.run(x, out),
+            Body::MaxPool(pool) => {
+                ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
+                pool.run(x, out);
+            }
+            Body::MeanPool(pool) => {
+                ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
+                pool.run(x, out);
+            }
             Body::Picked(Picked { plane, stride, first }) => {
                 ic_nn_kernels::pick(x, *plane, *stride, *first, out)
             }

@@ -1,9 +1,9 @@
-//! Maxima of windows, and images of which every so many pixels are taken (what tract makes of strides of pointwise
+//! Maxima and means of windows, and images of which every so many pixels are taken (what tract makes of strides of pointwise
 //! convolutions).
 
-use ic_nn_kernels::{MaxPool, Window};
+use ic_nn_kernels::{MaxPool, Mean, MeanPool, Window};
 use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::ops::cnn::{MaxPool as Pool, PoolSpec};
+use tract_onnx::tract_core::ops::cnn::{MaxPool as Pool, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 
 use super::node::{Body, Lowered};
@@ -37,6 +37,30 @@ pub(super) fn maxima(model: &TypedModel, node: &TypedNode, op: &Pool) -> TractRe
     let (input, produced) = (spec.data_format.shape(image)?, spec.data_format.shape(output.clone())?);
     let window = window(spec, input.hw_dims(), produced.hw_dims());
     Ok(MaxPool::takes(&window).then(|| Lowered::new(Body::MaxPool(MaxPool::new(window)), None, output, 0)))
+}
+
+/// A node for means over planes; none where there is no kernel for it.
+pub(super) fn means(model: &TypedModel, node: &TypedNode, op: &SumPool) -> TractResult<Option<Lowered>> {
+    let spec = &op.pool_spec;
+    if spec.data_format.c_is_last() || !matches!(spec.rank(), 1 | 2) {
+        return Ok(None);
+    }
+    let (Some(image), Some(output)) = (shape(model, node.inputs[0])?, shape(model, node.id.into())?) else {
+        return Ok(None);
+    };
+    let (input, produced) = (spec.data_format.shape(image)?, spec.data_format.shape(output.clone())?);
+    let window = window(spec, input.hw_dims(), produced.hw_dims());
+    let of = match (op.normalize, op.count_include_pad) {
+        (false, _) => Mean::Sum,
+        (true, false) => Mean::Image,
+        (true, true) => {
+            let pads = spec.computed_padding(input.hw_dims());
+            let long = |axis: usize| pads[axis].pad_before + input.hw_dims()[axis] + pads[axis].pad_after;
+            Mean::Padded(if pads.len() == 1 { [1, long(0)] } else { [long(0), long(1)] })
+        }
+    };
+    Ok(MeanPool::takes(&window)
+        .then(|| Lowered::new(Body::MeanPool(MeanPool::new(window, of)), None, output, 0)))
 }
 
 /// Every so many pixels of planes.

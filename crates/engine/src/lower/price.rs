@@ -19,6 +19,7 @@ impl Lowered {
         let image = match &*self.body {
             Body::Product(product) => return product.instructions(follows),
             Body::MaxPool(pool) => return pool.instructions(numbers / pool.area().max(1)),
+            Body::MeanPool(pool) => return pool.instructions(numbers / pool.area().max(1)),
             Body::Picked(_) => {
                 let pixels = self.output.last().copied().unwrap_or(1).max(1);
                 return instructions_of_picking(self.output.iter().product::<usize>() / pixels, pixels);

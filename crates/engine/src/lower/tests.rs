@@ -4,7 +4,7 @@ use ic_nn_kernels::Precision;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
-use tract_onnx::tract_core::ops::cnn::{KernelFormat, MaxPool, PaddingSpec, PoolSpec};
+use tract_onnx::tract_core::ops::cnn::{KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
@@ -252,6 +252,15 @@ fn pools_and_thinned_images_agree() {
                 input_channels: 3,
                 output_channels: 3,
             };
+            for count_include_pad in [false, true] {
+                let mut model = model.clone();
+                let op = SumPool { pool_spec: pool_spec.clone(), count_include_pad, normalize: true };
+                let wire = model.wire_node("means", op, &[x]).unwrap();
+                model.select_output_outlets(&wire).unwrap();
+                let (nodes, _) = agree(model, &[numbers(shape, 5)]);
+                let expected = usize::from(format != DataFormat::NHWC && stride < 3);
+                assert_eq!(nodes, expected, "means of {kernel} by {stride} in {format:?}");
+            }
             let op = MaxPool { pool_spec, with_index_outputs: None };
             let wire = model.wire_node("pool", op, &[x]).unwrap();
             let zero = model.add_const("zero", Tensor::zero::<f32>(&vec![1; shape.len()]).unwrap()).unwrap();

@@ -17,7 +17,7 @@ const GENERAL_ELEMENT: u64 = 60;
 const GENERAL_MAC: u64 = 12;
 
 /// A byte of an operand that is repeated along axes.
-const REPEATED_BYTE: u64 = 60;
+const REPEATED_BYTE: u64 = 4;
 
 /// Operators with a graph of their own that runs some times.
 const BODIES: [&str; 6] = ["Scan", "IfThenElse", "SubmodelOp", "Loop", "If", "SequenceMap"];
@@ -166,8 +166,8 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
             };
             9_000 + out * 12 + repeated(0) + repeated(3)
         }
-        "table" => 30_000 + out * 8,
-        "QLinearGlobalAveragePool" => 6_000 + out * 30 + input_shape.iter().product::<u64>() * 7,
+        "table" => 90_000 + out * 8,
+        "QLinearGlobalAveragePool" => 6_000 + out * 30 + input_shape.iter().product::<u64>() * 51 / 10,
         "QuantizeLinear" => 2_000 + out * 90,
         "DequantizeLinear" | "DequantizeLinearF32" => 2_000 + out * 45,
         _ => return None,

@@ -20,9 +20,9 @@ const LINE: u64 = 232;
 const LAID: u64 = 24;
 /// Of a channel by itself: a line of outputs, a step along it, a pair of weights in a step and each vector's dot, a vector that is
 /// written; and a line whose last step goes by way of a copy.
-const ALONE_LINE: u64 = 40;
+const ALONE_LINE: u64 = 285;
 const STEP: u64 = 60;
-const PAIR: u64 = 14;
+const PAIR: u64 = 22;
 const DOT: u64 = 8;
 const STORED: u64 = 8;
 const COPIED: u64 = 130;

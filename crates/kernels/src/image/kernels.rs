@@ -7,8 +7,8 @@ use crate::quantised::{LONGEST, WholeWeights};
 use crate::strassen::Strassen;
 use crate::tile::Family;
 use crate::{
-    Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Panels, Strided, Window, Winograd, lines,
-    strided, winograd,
+    Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, Mean, MeanPool, Panels, Strided, Window,
+    Winograd, lines, strided, winograd,
 };
 
 /// Lengths that kernels multiply without looking: no product of three of them overflows what 64 bits hold.
@@ -325,5 +325,31 @@ impl Imaged for MaxPool {
         let window = Window::read(from)?;
         must(MaxPool::takes(&window), "a window that has no maxima here")?;
         Ok(MaxPool::new(window))
+    }
+}
+
+impl Imaged for MeanPool {
+    fn write<'a>(&'a self, to: &mut Writer<'a>) {
+        self.window.write(to);
+        match self.of {
+            Mean::Sum => to.number(0),
+            Mean::Image => to.number(1),
+            Mean::Padded(padded) => {
+                to.number(2);
+                padded.into_iter().for_each(|length| to.number(length as u64));
+            }
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<MeanPool, Broken> {
+        let window = Window::read(from)?;
+        must(MeanPool::takes(&window), "a window that has no means here")?;
+        let of = match from.number()? {
+            0 => Mean::Sum,
+            1 => Mean::Image,
+            2 => Mean::Padded([from.size()?, from.size()?]),
+            _ => return Err(Broken("a mean that is not known")),
+        };
+        Ok(MeanPool::new(window, of))
     }
 }

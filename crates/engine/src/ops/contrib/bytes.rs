@@ -9,7 +9,7 @@ use tract_onnx::tract_core::ops::nn::{Softmax, SoftmaxKind};
 use tract_onnx::tract_hir::internal::*;
 
 use super::super::integer::{is_bytes, zero};
-use super::super::kernel::{Kernel, Places, f32s, picked, strides, volume};
+use super::super::kernel::{Kernel, f32s, volume};
 use super::super::lowered::Wirer;
 use super::super::quant::{run_dequantize, run_quantize};
 
@@ -128,14 +128,27 @@ fn repeated<'a>(x: &'a Tensor, shape: &[usize]) -> TractResult<std::borrow::Cow<
         return Ok(std::borrow::Cow::Borrowed(x));
     }
     let missing = shape.len().checked_sub(x.rank()).context("an operand has more axes than the output")?;
-    let own = strides(x.shape());
-    let steps: Vec<isize> = (0..shape.len())
-        .map(|axis| match axis.checked_sub(missing) {
-            Some(ix) if x.shape()[ix] != 1 => own[ix] as isize,
-            _ => 0,
-        })
-        .collect();
-    Ok(std::borrow::Cow::Owned(picked(x, shape, Places::new(shape, &steps, 0).map(Some))?))
+    // From the last axis on: what lies behind an axis is one piece, which is repeated where the axis is 1 long.
+    let mut bytes = x.as_bytes().to_vec();
+    let mut piece = 1;
+    for (axis, length) in shape.iter().enumerate().rev() {
+        let own = axis.checked_sub(missing).map_or(1, |ix| x.shape()[ix]);
+        ensure!(own == *length || own == 1, "an axis of {own} beside {length}");
+        if own != *length {
+            let mut longer = Vec::with_capacity(bytes.len() * length);
+            for piece in bytes.chunks_exact(piece) {
+                match piece {
+                    [byte] => longer.resize(longer.len() + length, *byte),
+                    _ => (0..*length).for_each(|_| longer.extend_from_slice(piece)),
+                }
+            }
+            bytes = longer;
+        }
+        piece *= length;
+    }
+    let mut repeated = Tensor::zero_dt(x.datum_type(), shape)?;
+    repeated.as_bytes_mut().copy_from_slice(&bytes);
+    Ok(std::borrow::Cow::Owned(repeated))
 }
 
 fn combined(k: &Kernel, inputs: &[TValue], how: Two) -> TractResult<Vec<Tensor>> {
