@@ -174,9 +174,10 @@ pub(crate) fn ask(bytes: usize, align: usize) -> Answer {
         // SAFETY: this thread is within, and the recording is borrowed for as long (`Room::within`).
         Current::Recorded(recording) if unsafe { (*recording).busy } => Answer::Passed,
         Current::Recorded(_) => Answer::Recorded,
-        // SAFETY: blocks stay until they are closed, which `Room` does after it has left.
         Current::Placed(block) => {
-            unsafe { &mut *block }.take(bytes, align).map_or(Answer::Passed, Answer::Placed)
+            // SAFETY: blocks stay until they are closed, which `Room` does after it has left.
+            let block = unsafe { &mut *block };
+            block.take(bytes, align).map_or(Answer::Passed, Answer::Placed)
         }
     })
 }

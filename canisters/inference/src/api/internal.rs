@@ -75,9 +75,12 @@ impl Sliced for Probe {
 fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     let ticket = ticket?;
-    let (tried, content, given) = match question::<Probe>(ticket)? {
+    let probe = match question::<Probe>(ticket)? {
         Probe::Asked(candidate, slices) => loaded(candidate, slices)?,
-        Probe::Under(tried, content, given) => (tried, content, given),
+        under => under,
+    };
+    let Probe::Under(tried, content, given) = probe else {
+        return Err(Error::new(ErrorCode::RuntimeError, "nothing was loaded"));
     };
     match tried.advance() {
         Err(tried) => tickets::ask_again(ticket, Probe::Under(tried, content, given)),
@@ -92,8 +95,8 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Checks and loads a candidate.
-fn loaded(candidate: Candidate, slices: Slices) -> Result<(Box<Tried>, Content, Vec<Vec<u8>>), Error> {
+/// Checks and loads a candidate, and begins its trial.
+fn loaded(candidate: Candidate, slices: Slices) -> Result<Probe, Error> {
     let (files, sha256, encoding, given) = match candidate {
         Candidate::Upload { upload, sha256, encoding } => {
             let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.bytes()))?;
@@ -108,7 +111,7 @@ fn loaded(candidate: Candidate, slices: Slices) -> Result<(Box<Tried>, Content, 
         }
     };
     let content = Content::plain(sha256);
-    Ok((Tried::begin(content, encoding, files, slices)?, content, given))
+    Ok(Probe::Under(Tried::begin(content, encoding, files, slices)?, content, given))
 }
 
 /// A version, and the variant that it is to be served in.
