@@ -50,13 +50,25 @@ fn it_answers_in_a_query_what_the_native_engine_answers() {
             reply.instructions, worst
         );
         assert!(worst <= 1e-4 * scale, "{worst} of {scale}");
-        let update = service.controller().infer(&request).expect("it fits an update").instructions;
-        let committed = committed("mobilenetv2");
-        assert!(
-            update.abs_diff(committed) * 200 <= committed,
-            "docs/benchmarks.md says {committed} instructions, it takes {update}; run scripts/bench"
-        );
+        let caller = service.controller();
+        current("mobilenetv2", caller.infer(&request).expect("it fits an update").instructions);
+        let profile = caller.profile(&request).expect("it is counted");
+        let (arena, alive) = profile.arena_bytes.zip(profile.alive_bytes).expect("it has run before");
+        assert!(arena * 10 <= alive * 12, "the arena has {arena} bytes, {alive} are alive at the worst moment");
+        let graph = caller.load_by_name("mobilenetv2").expect("it is loaded");
+        caller.set_property(graph, "quantize", Some("int8")).expect("it is quantised");
+        caller.infer(&request).expect("the first inference is recorded");
+        current("mobilenetv2 int8", caller.infer(&request).expect("it fits an update").instructions);
     });
+}
+
+/// Holds what an inference took to what docs/benchmarks.md says of it: within half a percent.
+fn current(model: &str, update: u64) {
+    let committed = committed(model);
+    assert!(
+        update.abs_diff(committed) * 200 <= committed,
+        "docs/benchmarks.md says {committed} instructions of {model}, it takes {update}; run scripts/bench"
+    );
 }
 
 /// Instructions of an inference as docs/benchmarks.md has them.

@@ -297,7 +297,8 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
             run_instructions: runtime::message_instructions() - middle,
             contained_instructions: 0,
             nodes: vec![],
-            begun: 0,
+            // The first node is an input: bringing it in is its own.
+            begun: runtime::message_instructions() - middle,
         })))
     })
 }

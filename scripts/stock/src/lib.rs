@@ -1,5 +1,5 @@
 //! tract as it comes: an ONNX file decoded, optimised and run by its own code alone, as its documentation shows. `scripts/bench`
-//! compares ic-nn with it: as a canister ([`canister`], on the same host), and natively (`main.rs`).
+//! compares ic-nn with it: as a canister (`canister.rs`, on the same host), and natively (`main.rs`).
 
 #[cfg(target_family = "wasm")]
 mod canister;
