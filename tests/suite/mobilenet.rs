@@ -54,7 +54,10 @@ fn it_answers_in_a_query_what_the_native_engine_answers() {
         current("mobilenetv2", caller.infer(&request).expect("it fits an update").instructions);
         let profile = caller.profile(&request).expect("it is counted");
         let (arena, alive) = profile.arena_bytes.zip(profile.alive_bytes).expect("it has run before");
-        assert!(arena * 10 <= alive * 12, "the arena has {arena} bytes, {alive} are alive at the worst moment");
+        assert!(
+            arena * 10 <= alive * 12,
+            "the arena has {arena} bytes, {alive} are alive at the worst moment"
+        );
         let graph = caller.load_by_name("mobilenetv2").expect("it is loaded");
         caller.set_property(graph, "quantize", Some("int8")).expect("it is quantised");
         caller.infer(&request).expect("the first inference is recorded");

@@ -208,7 +208,31 @@ pub(crate) fn zeros(to: &mut [f32]) {
 /// Copies floats by vectors, which is cheaper than a bulk operation for up to some hundred.
 #[inline(never)]
 pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
-    spread(from, 1, to);
+    assert!(from.len() >= to.len(), "the line is too short");
+    let vectors = to.len() / 4 * 4;
+    let (mut source, mut target) = (from.as_ptr(), to.as_mut_ptr());
+    // Four vectors a turn, whose places are offsets.
+    for _ in 0..vectors / 16 {
+        // SAFETY: sixteen more are in both.
+        unsafe {
+            let four = [0, 4, 8, 12].map(|at| F32x4::load(source.add(at)));
+            four[0].store(target);
+            four[1].store(target.add(4));
+            four[2].store(target.add(8));
+            four[3].store(target.add(12));
+            (source, target) = (source.add(16), target.add(16));
+        }
+    }
+    for _ in 0..vectors / 4 % 4 {
+        // SAFETY: four more are in both.
+        unsafe {
+            F32x4::load(source).store(target);
+            (source, target) = (source.add(4), target.add(4));
+        }
+    }
+    for (to, from) in to[vectors..].iter_mut().zip(&from[vectors..]) {
+        *to = *from;
+    }
 }
 
 /// Every `step`-th float of `from`.

@@ -62,7 +62,7 @@ impl Reduce {
         let each = match self.reduction {
             Reduction::Sum | Reduction::Mean => 8,
             Reduction::MeanOfSquares => 12,
-            Reduction::Max | Reduction::Min => 13,
+            Reduction::Max | Reduction::Min => 15,
         };
         if self.apart == 1 {
             let tail = if self.length.is_multiple_of(4) { 0 } else { 40 };
@@ -70,7 +70,7 @@ impl Reduce {
         }
         let fours = self.apart.div_ceil(4) as u64;
         200 + parts
-            * (30 + fours * (60 + (each + 5) * self.length as u64 + 30 * self.length.div_ceil(LINES) as u64))
+            * (30 + fours * (100 + (each + 9) * self.length as u64 + 30 * self.length.div_ceil(LINES) as u64))
     }
 
     /// What each row, or column, comes to.

@@ -47,7 +47,7 @@ impl Axis {
     fn instructions(&self, given: usize) -> u64 {
         let taps = self.taps as u64;
         if self.inner < 4 {
-            return given as u64 * (12 + 14 * taps);
+            return given as u64 * (60 + 20 * taps);
         }
         let lines = (given / self.inner) as u64;
         lines * (30 + 12 * taps + self.inner.div_ceil(4) as u64 * (9 + 9 * taps))
@@ -57,6 +57,10 @@ impl Axis {
         let (part, given) = (self.input * self.inner, self.outputs() * self.inner);
         assert!(x.len() / part == out.len() / given, "as many parts as there were");
         for (x, out) in x.chunks_exact(part).zip(out.chunks_exact_mut(given)) {
+            if self.inner == 1 {
+                self.one_by_one(x, out);
+                continue;
+            }
             let taps = self.places.chunks_exact(self.taps).zip(self.weights.chunks_exact(self.taps));
             for (out, (places, weights)) in out.chunks_exact_mut(self.inner).zip(taps) {
                 if self.inner < 4 {
@@ -71,6 +75,27 @@ impl Axis {
                     line(x, places, weights, out);
                 }
             }
+        }
+    }
+}
+
+impl Axis {
+    /// The outputs of one row, whose numbers lie side by side.
+    fn one_by_one(&self, x: &[f32], out: &mut [f32]) {
+        assert!(x.len() >= self.input && out.len() == self.outputs(), "a row and its outputs");
+        let (mut places, mut weights) = (self.places.as_ptr(), self.weights.as_ptr());
+        for out in out {
+            let mut sum = 0.0;
+            for _ in 0..self.taps {
+                // SAFETY: there are as many places and weights as outputs times taps, and every place is one of the input's
+                // (`Axis::new`), of which the row has as many.
+                unsafe {
+                    sum += *weights * *x.get_unchecked(*places);
+                    places = places.add(1);
+                    weights = weights.add(1);
+                }
+            }
+            *out = sum;
         }
     }
 }

@@ -28,12 +28,12 @@ impl Swap {
     pub fn instructions(&self, numbers: usize) -> u64 {
         let parts = (numbers / self.part().max(1)) as u64;
         if self.inner == 1 {
-            return 200 + parts * (60 + instructions_of_turning(self.first, self.second));
+            return 200 + parts * (60 + instructions_of_turning(self.first, self.second) * 4 / 3);
         }
-        200 + parts * (60 + (self.first * self.second) as u64 * (30 + 7 * self.inner.div_ceil(4) as u64))
+        200 + parts * (60 + (self.first * self.second) as u64 * (60 + 16 * self.inner.div_ceil(4) as u64))
     }
 
-    /// Swaps the axes of each part: about 4 instructions a number where they are the innermost, else 2 and 30 a run of what lies within.
+    /// Swaps the axes of each part: about 4 instructions a number where they are the innermost, else 4 and 60 a run of what lies within.
     ///
     /// # Panics
     /// Where there are no whole parts, or not as many outputs as numbers.
