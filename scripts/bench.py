@@ -17,7 +17,7 @@ HEAD = """# Benchmarks
 
 Instructions as the canister is metered on the embedded host, written by `scripts/bench`: the second inference as an update under both cost
 schedules, loading from the file, and from the image (with instructions for each byte of the file). Models are those of `scripts/models`, with
-random weights, so answers mean nothing and counts do not depend on them. The suite `mobilenet` fails where the first row is stale by more
+random weights, so answers mean nothing and counts do not depend on them. The suite `mobilenet` fails where a count of an inference is stale by more
 than 0.5 %.
 
 | model | multiply-adds | inference, `2025-10` | a multiply-add | stock tract 0.23.9 | wall: stock in wasm | wall: native tract | `2026-07` | bytes touched | arena | load | from its image | cycles, 13 nodes | XDR | heap | estimate |
