@@ -1,11 +1,11 @@
 //! Inferences that go on over messages: what they answer, what they take, and what becomes of them and of others meanwhile.
 
 use candid::{Decode, Encode};
-use ic_nn_host::Replica;
+use ic_nn_host::{Host, Replica};
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, element};
-use ic_nn_tests::service::{Service, controller, repository, request};
-use ic_nn_types::{Error, InferParameters, InferRequest, InferResponse, Tensor};
+use ic_nn_tests::service::{Service, controller, refused, repository, request};
+use ic_nn_types::{Error, ErrorCode, InferParameters, InferRequest, InferResponse, Tensor};
 
 fn digits() -> Vec<u8> {
     std::fs::read(repository("models/digits.onnx")).expect("the model is in the repository")
@@ -75,9 +75,36 @@ fn a_run_that_no_message_has_room_for_is_answered_by_one_call() {
         service.upload("chain", &model).expect("its trial goes on over messages");
         let answer = service.controller().infer(&request).expect("it goes on over messages");
         assert!(answer.instructions > 40_000_000_000, "{}", answer.instructions);
+        let graph = service.controller().load_by_name("chain").expect("it is loaded");
+        let context = service.controller().init_execution_context(graph).expect("a context");
+        let computed = service.controller().compute(context, &request.inputs, None);
+        assert_eq!(computed.expect("so does compute"), answer.outputs);
         let sums = answer.outputs[0].1.to_f32().expect("floats");
         assert!(sums.iter().all(|v| v.is_finite() && *v >= 0.0));
     });
+}
+
+#[test]
+fn a_message_that_had_too_few_instructions_is_taken_back_and_gone_on_from() {
+    // The canister reckons with 40 B a message; here it has 3 B, so that slices trap until they are as small.
+    let host = Host::builder().update_limit(3_000_000_000).build().expect("a host");
+    let service = Service::deploy(&host, None);
+    let (model, request) = chain(512, 30);
+    service.upload("chain", &model).expect("its trial goes on");
+    let caller = service.controller();
+    let sliced = |slice| {
+        let parameters = InferParameters { slice_instructions: Some(slice), ..Default::default() };
+        let request = InferRequest { parameters: Some(parameters), ..request.clone() };
+        caller.infer(&request).expect("it goes on").outputs
+    };
+    // Slices that trap, and slices that fit.
+    assert_eq!(sliced(5_000_000_000), sliced(2_000_000_000));
+    // What cannot even be loaded is given up after the second message, and others go on being served.
+    let host = Host::builder().update_limit(15_000_000).build().expect("a host");
+    let service = Service::deploy(&host, None);
+    refused(service.upload("digits", &digits()), ErrorCode::TooLarge, &["instructions of one message"]);
+    assert!(host.last_cost().instructions < 45_000_000, "{}", host.last_cost().instructions);
+    assert!(service.controller().server_live().expect("it answers"));
 }
 
 #[test]

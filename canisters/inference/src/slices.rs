@@ -2,7 +2,8 @@
 //!
 //! A message has [`UPDATE_INSTRUCTIONS`]. A run stops before a step that would not fit what is left of it: the step's estimate, times
 //! how far this run's estimates were off so far, and what handing over takes. Should that be wrong, the message traps, which takes
-//! back what it did; the run is where it was before, and goes on in slices of half the size.
+//! back what it did; the run is where it was before, and goes on by one step, then in slices of half the size. What has too few
+//! instructions for one step, or for loading, is given up the second time.
 
 use ic_nn_engine::{InferError, Run};
 use ic_nn_types::{Error, NamedTensor};
@@ -20,8 +21,6 @@ const HANDED_OVER: u64 = 200_000_000;
 const TELLING: u64 = 1_000_000;
 /// Estimates are within so much of what steps take (docs/prices.md), in hundredths, as long as a run has not shown otherwise.
 const OFF: u64 = 110;
-/// How often slices are halved before it is given up.
-const HALVED: u32 = 6;
 
 /// How a run is sliced.
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +29,19 @@ pub(crate) struct Slices {
     most: u64,
     /// The most that a step took of what it was to take, in hundredths.
     off: u64,
-    halved: u32,
+    /// Whether the next message takes one step, the one before having had too few instructions.
+    alone: bool,
 }
 
 impl Slices {
     /// Slices of `most` instructions, or of what a message has.
     pub(crate) fn of(most: Option<u64>) -> Slices {
-        Slices { most: most.unwrap_or(u64::MAX).min(UPDATE_INSTRUCTIONS), off: OFF, halved: 0 }
+        Slices { most: most.unwrap_or(u64::MAX).min(UPDATE_INSTRUCTIONS), off: OFF, alone: false }
     }
 
     /// No slices: all of it in this message, which a query has to do.
     pub(crate) fn none() -> Slices {
-        Slices { most: u64::MAX, off: OFF, halved: 0 }
+        Slices { most: u64::MAX, off: OFF, alone: false }
     }
 
     /// Whether so many more instructions fit this message.
@@ -51,8 +51,7 @@ impl Slices {
         self.most == u64::MAX || taken.saturating_add(needed) <= self.most
     }
 
-    /// Has the run go on for what is left of this message, one step at least. `watch` is told each node, with the instructions since
-    /// `since`, which is moved.
+    /// Has the run go on for what is left of this message, one step at least. `watch` is told each node when it has run.
     pub(crate) fn advance(
         &mut self,
         run: &mut Run,
@@ -71,21 +70,20 @@ impl Slices {
                 {
                     slices.off = slices.off.max((now - before).saturating_mul(100) / estimate);
                 }
-                let goes_on = last.is_none() || slices.fits(next);
+                let goes_on = last.is_none() || (!slices.alone && slices.fits(next));
                 last = Some((next, now));
                 goes_on
             },
             watch,
         );
-        *self = slices;
+        *self = Slices { alone: false, ..slices };
         outputs
     }
 
-    /// Halves the slices, after a message had too few instructions for one; whether there is sense in that.
-    fn halve(&mut self) -> bool {
+    /// Narrows the slices, after a message had too few instructions for one; whether there is sense in that.
+    fn narrow(&mut self) -> bool {
         self.most /= 2;
-        self.halved += 1;
-        self.halved <= HALVED
+        !std::mem::replace(&mut self.alone, true)
     }
 }
 
@@ -102,7 +100,7 @@ pub(crate) async fn until_done<Q: Sliced>(method: &str, ticket: &Ticket) -> Resu
             Ok(reply) => internal::done(&reply)?,
             // The message was taken back: the question is as it was before.
             Err(e) if e.data.starts_with(EXCEEDED) => {
-                let again = ticket.with::<Q, _>(|question| question.slices().halve());
+                let again = ticket.with::<Q, _>(|question| question.slices().narrow());
                 if again != Some(true) {
                     return Err(e);
                 }

@@ -188,7 +188,7 @@ pub struct EstimateResponse {
     pub peak_bytes: u64,
     /// Whether a query has as many instructions, loading and planning included where they are to come.
     pub fits_query: bool,
-    /// Whether an update has.
+    /// Whether one message of an update has; `infer` goes on over more.
     pub fits_update: bool,
     /// Cycles of it as an update from a user on 13 nodes, once the graph is loaded and planned.
     pub cycles: u64,

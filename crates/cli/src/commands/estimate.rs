@@ -82,8 +82,8 @@ fn print(model: &str, e: &EstimateResponse) {
     let fits = |fits: bool| if fits { "fits" } else { "does not fit" };
     say!("a query        {}", fits(e.fits_query));
     say!(
-        "an update      {}, {} cycles on 13 nodes, {} XDR",
-        fits(e.fits_update),
+        "an update      {}{} cycles on 13 nodes, {} XDR",
+        if e.fits_update { "fits one message, " } else { "goes on over messages, " },
         format::cycles(u128::from(e.cycles)),
         format::xdr(u128::from(e.cycles))
     );
