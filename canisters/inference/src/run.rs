@@ -7,9 +7,10 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
 use crate::api::internal;
 use crate::slices::{self, Sliced, Slices};
+use crate::state::Promise;
 use crate::tickets::Ticket;
 use crate::variant::Content;
-use crate::{cache, contained, images, models, receipts, runtime, state};
+use crate::{cache, contained, images, jobs, models, receipts, runtime, state};
 
 /// What an inference is asked for.
 pub(crate) struct Asked {
@@ -40,6 +41,8 @@ pub(crate) struct Limits {
     pub(crate) profile: bool,
     /// What each message of an update takes at most, in place of all that it has.
     pub(crate) slice_instructions: Option<u64>,
+    /// The job that it is.
+    pub(crate) job: Option<u64>,
 }
 
 /// What an inference gave.
@@ -166,6 +169,9 @@ pub(crate) struct Under {
     /// Nodes that have run, where they are counted, and instructions of the one under way in the messages before.
     nodes: Vec<(usize, u64)>,
     begun: u64,
+    /// Bytes that it has taken of those it was admitted with.
+    taken: i64,
+    promise: Promise,
 }
 
 /// What a message of an inference comes to.
@@ -190,6 +196,9 @@ pub(crate) fn contained(question: Question) -> Result<Result<Answer, Question>, 
             (version, outcome, load_instructions, 0)
         }
         Question::Under(under) => {
+            if let Some(e) = under.limits.job.and_then(jobs::stopped) {
+                return Err(e);
+            }
             let (version, load, before) =
                 (under.version.clone(), under.load_instructions, under.contained_instructions);
             (version, under.advance()?, load, before)
@@ -206,6 +215,9 @@ pub(crate) fn contained(question: Question) -> Result<Result<Answer, Question>, 
         }
         Outcome::Left(mut under) => {
             under.contained_instructions = contained_instructions();
+            if let Some(job) = under.limits.job {
+                jobs::progressed(job, under.run.progress(), under.contained_instructions);
+            }
             Ok(Err(Question::Under(under)))
         }
     }
@@ -284,7 +296,9 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
                 version.name, version.version, estimate.instructions
             )));
         }
+        let before = runtime::heap_bytes();
         let run = r.graph.begin(&inputs, &heap)?;
+        let taken = runtime::heap_bytes() as i64 - before as i64;
         Ok(Begun::Under(Box::new(Under {
             version: version.clone(),
             run,
@@ -299,6 +313,8 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
             nodes: vec![],
             // The first node is an input: bringing it in is its own.
             begun: runtime::message_instructions() - middle,
+            taken,
+            promise: Promise::default(),
         })))
     })
 }
@@ -306,7 +322,7 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
 impl Under {
     /// Has the run go on for as long as this message goes.
     fn advance(mut self: Box<Self>) -> Result<Outcome, Error> {
-        let start = runtime::message_instructions();
+        let (start, held) = (runtime::message_instructions(), runtime::heap_bytes());
         let mut last = start;
         let (profile, begun, nodes) = (self.limits.profile, &mut self.begun, &mut self.nodes);
         let outputs = self.slices.advance(&mut self.run, &mut |id| {
@@ -319,7 +335,12 @@ impl Under {
         let end = runtime::message_instructions();
         self.run_instructions += end - start;
         self.begun += end - last;
-        let Some(outputs) = outputs else { return Ok(Outcome::Left(self)) };
+        let Some(outputs) = outputs else {
+            // While it waits others are admitted beside what it is still to take.
+            self.taken += runtime::heap_bytes() as i64 - held as i64;
+            self.promise.set(self.run.peak_bytes().saturating_sub(self.taken.max(0) as u64));
+            return Ok(Outcome::Left(self));
+        };
         if let Some(hash) = self.inputs_hash {
             cache::keep(Content::of(&self.version), &hash, &outputs, self.limits.cache_entries);
         }

@@ -94,6 +94,8 @@ pub struct Run {
     at: usize,
     /// What the steps that are done were to take.
     spent: u64,
+    /// Bytes that it needs at its worst moment.
+    peak_bytes: u64,
     room: Room,
 }
 
@@ -123,7 +125,7 @@ impl Run {
         (shapes, values): (Vec<Vec<u32>>, Vec<(usize, Wire)>),
         names: Vec<Output>,
         inputs: &[&Wire],
-        room: Room,
+        (room, peak_bytes): (Room, u64),
     ) -> Result<Run, InferError> {
         let mut run = Run {
             shapes,
@@ -135,6 +137,7 @@ impl Run {
             core: Arc::clone(core),
             at: 0,
             spent: 0,
+            peak_bytes,
             room,
         };
         let model = core.runnable.model();
@@ -212,6 +215,11 @@ impl Run {
         });
         self.room = room;
         result
+    }
+
+    /// Bytes of activations and buffers that it has at its worst moment, beside its weights.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
     }
 
     /// Whether what it takes follows from the shapes of its inputs alone: lengths of no tensor depend on values.

@@ -8,6 +8,7 @@ mod access;
 mod error;
 mod graph;
 mod inference;
+mod job;
 mod receipt;
 mod registry;
 mod server;
@@ -27,6 +28,7 @@ pub use inference::{
     InferResponse, LoadOptions, NamedShape, NodeProfile, OutputError, OutputPart, OutputRange,
     ProfileResponse, QuantizationReport,
 };
+pub use job::{Job, JobListRequest, JobOutput, JobPage, JobRequest, JobState, JobStatus};
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{
     DeleteRequest, IndexEntry, ListPage, ListRequest, ModelState, ModelSummary, Provenance, VersionPolicy,

@@ -6,8 +6,8 @@
 use ic_cdk::{query, update};
 use ic_nn_store::Version;
 use ic_nn_types::{
-    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NodeProfile, ProfileResponse, RunFacts,
-    Verdict, VerifyRequest,
+    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NamedTensor, NodeProfile,
+    ProfileResponse, Receipt, RunFacts, Verdict, VerifyRequest,
 };
 
 use super::properties::Properties;
@@ -151,7 +151,7 @@ pub(super) async fn verify_receipt(request: Arg<VerifyRequest>) -> Result<Verdic
 }
 
 /// What the caller and the model ask of the run.
-pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<Limits, Error> {
+pub(crate) fn limits(version: &Version, parameters: &InferParameters) -> Result<Limits, Error> {
     let properties = Properties::of(version)?;
     let most = [parameters.max_instructions, properties.max_instructions].into_iter().flatten().min();
     Ok(Limits {
@@ -160,11 +160,12 @@ pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<
         cache_entries: if parameters.cache == Some(false) { 0 } else { properties.cache },
         profile: false,
         slice_instructions: parameters.slice_instructions,
+        job: None,
     })
 }
 
-/// Counts what an inference in an update took, for the model and against the caller's day.
-pub(super) fn account(spender: &Spender, version: &Version, result: &Result<Answer, Error>) {
+/// Counts what an inference in an update took, for the model and against the caller's day: its instructions.
+pub(crate) fn account(spender: &Spender, version: &Version, result: &Result<Answer, Error>) -> u64 {
     let (now, own) = (ic_cdk::api::time(), runtime::call_instructions());
     let (name, number) = (&version.name, version.version);
     let taken = match result {
@@ -183,6 +184,7 @@ pub(super) fn account(spender: &Spender, version: &Version, result: &Result<Answ
         }
     };
     spender.spent(taken);
+    taken
 }
 
 /// Refuses to load in a query what would leave no instructions for any inference, by what the upload measured.
@@ -272,6 +274,18 @@ fn refuse_what_is_not_known(
     )))
 }
 
+/// The receipt of these outputs, where it was asked for.
+pub(crate) fn receipt(
+    version: &Version,
+    inputs: &Option<[u8; 32]>,
+    outputs: &[NamedTensor],
+    parameters: &InferParameters,
+) -> Option<Receipt> {
+    let inputs = inputs.filter(|_| parameters.receipt == Some(true))?;
+    let outputs = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
+    Some(receipts::receipt(Content::of(version), inputs, outputs))
+}
+
 fn respond(
     version: &Version,
     answer: Answer,
@@ -284,10 +298,7 @@ fn respond(
         None => answer.outputs,
     };
     wire::check_reply(&outputs, limit)?;
-    let receipt = answer.inputs_hash.filter(|_| parameters.receipt == Some(true)).map(|inputs| {
-        let outputs = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
-        receipts::receipt(Content::of(version), inputs, outputs)
-    });
+    let receipt = receipt(version, &answer.inputs_hash, &outputs, parameters);
     Ok(InferResponse {
         outputs,
         version: version.version,
