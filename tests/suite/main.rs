@@ -15,6 +15,7 @@ mod inputs;
 mod matrix;
 mod mobilenet;
 mod mutation;
+mod pipeline;
 mod proxy;
 mod quantize;
 mod queries;
