@@ -3,7 +3,7 @@
 use candid::{Decode, Encode, Principal};
 use ic_nn_engine::Limits;
 use ic_nn_engine::shard::{Cut, Sharded, shard};
-use ic_nn_host::{InstallMode, Replica};
+use ic_nn_host::{CanisterSettings, InstallMode, Replica};
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim, Model, element, node, tensor, value};
 use ic_nn_tests::service::{
@@ -248,14 +248,14 @@ fn requests_are_in_the_pipeline_at_once() {
         let submit =
             |seed| replica.submit(line.front.canister, controller(), "infer", &arg(seed)).expect("taken");
         // More than are let in: some wait, all are answered.
-        let calls: Vec<_> = (0..24).map(|seed| (seed, submit(seed))).collect();
+        let calls: Vec<_> = (0..40).map(|seed| (seed, submit(seed))).collect();
         for (seed, call) in calls {
             let reply = replica.await_call(call).expect("it answers");
             let answer = Decode!(&reply, Result<InferResponse, Error>).expect("a reply").expect("it infers");
             assert_eq!(answer.outputs, one.infer("model", images(2, seed)).expect("it infers"), "{seed}");
         }
         let statistics = line.front.controller().model_statistics("model").expect("they are kept");
-        assert_eq!((statistics.success, statistics.fail), (24, 0));
+        assert_eq!((statistics.success, statistics.fail), (40, 0));
     });
 }
 
@@ -297,6 +297,37 @@ fn a_stage_that_is_stopped_is_told_and_missed_no_longer_than_it_is_away() {
         }
         replica.start(stage.canister, controller()).expect("it starts");
         assert_eq!(line.infer(&images(1, 1)).expect("it goes on"), expected);
+    });
+}
+
+#[test]
+fn a_stage_without_cycles_is_told_and_one_that_is_late_keeps_nobody_waiting() {
+    on_every_runtime("a stage frozen, a stage late", |replica| {
+        let line = Line::deploy(replica, &digits(), &stages(2));
+        let expected = line.infer(&images(1, 1)).expect("it infers");
+        let stage = line.stages[1].canister;
+        let freeze = |seconds| {
+            let settings = CanisterSettings { freezing_threshold: Some(seconds), ..Default::default() };
+            replica.update_settings(stage, controller(), settings).expect("it is set");
+        };
+        // What it holds would not last so long, which is to have none.
+        freeze(1 << 60);
+        let error = line.infer(&images(1, 1)).expect_err("a frozen stage");
+        let error = error.service().expect("an error of the service's").clone();
+        assert!(error.data.contains("stage 2") && error.data.contains(&stage.to_text()), "{error}");
+        assert!(error.data.contains("cycles") || error.data.contains("frozen"), "{error}");
+        freeze(2_592_000);
+        assert_eq!(line.infer(&images(1, 1)).expect("it goes on"), expected);
+        // A request whose stages take their time, step by step, and one behind it that does not.
+        let parameters = Some(InferParameters { slice_instructions: Some(1), ..Default::default() });
+        let slow = InferRequest { parameters, ..request("model", images(64, 2)) };
+        let slow = Encode!(&slow).expect("it encodes");
+        let slow = replica.submit(line.front.canister, controller(), "infer", &slow).expect("it is taken");
+        replica.tick();
+        assert_eq!(line.infer(&images(1, 1)).expect("it is not kept waiting"), expected);
+        let reply = replica.await_call(slow).expect("it answers in the end");
+        let answer = Decode!(&reply, Result<InferResponse, Error>).expect("a reply").expect("it infers");
+        assert_eq!(answer.outputs, line.infer(&images(64, 2)).expect("it infers"));
     });
 }
 

@@ -8,8 +8,9 @@ use ic_nn_types::Error;
 use crate::api::internal;
 use crate::contained;
 
-/// Requests in pipelines at a time: enough that 16 stages all work, few enough that what they hold fits.
-const MOST: usize = 16;
+/// Requests in pipelines at a time: enough that every stage of a deep one works, few enough that what they hold fits, and that the
+/// cycles fit which the system sets aside for each call under way.
+const MOST: usize = 32;
 /// Requests that wait. Each calls the canister itself for it, round after round.
 const MOST_WAITING: usize = 64;
 

@@ -11,7 +11,7 @@ use crate::commands::shard::{Shard, Shards};
 use crate::failure::Failure;
 use crate::format;
 use crate::input;
-use crate::output::{print_json, table};
+use crate::output::{json_cycles, print_json, table};
 use crate::print::say;
 use crate::progress::Progress;
 use crate::target::Target;
@@ -62,7 +62,12 @@ pub fn deploy(args: &DeployArgs, progress: Progress) -> Result<(), Failure> {
         inputs: case.map(|c| c.inputs).unwrap_or_default(),
         ..Default::default()
     };
-    let answer = progress.during("asking it once", || client.infer(&request))?;
+    // The first request has stages run shapes that may be new to them; the second is what every further one is.
+    progress.during("asking it", || client.infer(&request))?;
+    let mut canisters = vec![front];
+    canisters.extend(manifest.stages.iter().map(|stage| stage.canister));
+    let (answer, burned) = target.burned(&canisters, || client.infer(&request));
+    let answer = answer?;
     target.keep()?;
     if args.json {
         let stages: Vec<_> = manifest
@@ -75,6 +80,8 @@ pub fn deploy(args: &DeployArgs, progress: Progress) -> Result<(), Failure> {
             "front": front.to_text(),
             "stages": stages,
             "instructions": answer.instructions,
+            // Of the front, then of each stage's canister.
+            "cycles_13_nodes": burned.map(|all| all.into_iter().map(json_cycles).collect::<Vec<_>>()),
         }));
         return Ok(());
     }
@@ -88,8 +95,20 @@ pub fn deploy(args: &DeployArgs, progress: Progress) -> Result<(), Failure> {
         ]);
     }
     say!("{table}");
+    let cycles = burned.map_or(String::new(), |all| {
+        let own = all.first().copied().unwrap_or(0);
+        let mut others: Vec<_> = canisters.iter().zip(all).filter(|(id, _)| **id != front).collect();
+        others.sort_unstable();
+        others.dedup();
+        let others = others.into_iter().map(|(_, cycles)| cycles).sum();
+        format!(
+            ", {} cycles of the front and {} of the stages on 13 nodes",
+            format::cycles(own),
+            format::cycles(others)
+        )
+    });
     say!(
-        "{model} on {front} answers; one request took {} instructions",
+        "{model} on {front} answers; a request takes {} instructions{cycles}",
         format::instructions(answer.instructions)
     );
     say!("ask it: ic-nn infer {} --update --input ...", args.name);
