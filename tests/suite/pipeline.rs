@@ -306,17 +306,14 @@ fn a_stage_without_cycles_is_told_and_one_that_is_late_keeps_nobody_waiting() {
         let line = Line::deploy(replica, &digits(), &stages(2));
         let expected = line.infer(&images(1, 1)).expect("it infers");
         let stage = line.stages[1].canister;
-        let freeze = |seconds| {
-            let settings = CanisterSettings { freezing_threshold: Some(seconds), ..Default::default() };
-            replica.update_settings(stage, controller(), settings).expect("it is set");
-        };
-        // What it holds would not last so long, which is to have none.
-        freeze(1 << 60);
+        // What it holds would not last for so many seconds, which is to have nothing.
+        let settings = CanisterSettings { freezing_threshold: Some(100_000_000_000), ..Default::default() };
+        replica.update_settings(stage, controller(), settings).expect("it is set");
         let error = line.infer(&images(1, 1)).expect_err("a frozen stage");
         let error = error.service().expect("an error of the service's").clone();
         assert!(error.data.contains("stage 2") && error.data.contains(&stage.to_text()), "{error}");
         assert!(error.data.contains("cycles") || error.data.contains("frozen"), "{error}");
-        freeze(2_592_000);
+        replica.add_cycles(stage, 1_000_000_000_000_000_000);
         assert_eq!(line.infer(&images(1, 1)).expect("it goes on"), expected);
         // A request whose stages take their time, step by step, and one behind it that does not.
         let parameters = Some(InferParameters { slice_instructions: Some(1), ..Default::default() });
