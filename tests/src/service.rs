@@ -52,7 +52,16 @@ impl<'a> Service<'a> {
 
     /// Upgrades to `module`, the service built otherwise.
     pub fn upgrade_to(&self, module: &[u8]) {
-        let arg = Encode!(&None::<InitArgs>).expect("the argument encodes");
+        self.upgrade_both(module, None);
+    }
+
+    /// Upgrades to the same module with `args`.
+    pub fn upgrade_with(&self, args: Option<InitArgs>) {
+        self.upgrade_both(&module(), args);
+    }
+
+    fn upgrade_both(&self, module: &[u8], args: Option<InitArgs>) {
+        let arg = Encode!(&args).expect("the argument encodes");
         self.replica
             .install(self.canister, controller(), InstallMode::Upgrade, module, &arg)
             .expect("the module upgrades");

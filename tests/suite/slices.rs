@@ -3,7 +3,7 @@
 use candid::{Decode, Encode};
 use ic_nn_host::{Host, Replica};
 use ic_nn_tests::on_every_runtime;
-use ic_nn_tests::onnx::{self, Dim, element};
+use ic_nn_tests::onnx::{self, Dim};
 use ic_nn_tests::service::{Service, controller, refused, repository, request};
 use ic_nn_types::{Error, ErrorCode, InferParameters, InferRequest, InferResponse, Tensor};
 
@@ -21,16 +21,7 @@ fn images(batch: u32, slice_instructions: Option<u64>) -> InferRequest {
 
 /// `x` times itself, `products` times.
 fn chain(size: u32, products: usize) -> (Vec<u8>, InferRequest) {
-    let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
-    let side = || Dim::Is(i64::from(size));
-    let model = onnx::Model {
-        nodes: (0..products)
-            .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
-            .collect(),
-        inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()])],
-        outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()])],
-        ..Default::default()
-    };
+    let model = onnx::products(Dim::Is(i64::from(size)), products);
     // Rows whose sums are 1: so are those of every power.
     let count = (size * size) as usize;
     let numbers: Vec<f32> = (0..count).map(|i| ((i % 3) as f32) / size as f32).collect();
