@@ -159,6 +159,16 @@ pub fn module_with(feature: &str) -> Vec<u8> {
     built(&format!("target/ic-nn/{feature}"), "scripts/check-encodings")
 }
 
+/// The built module as the linker and `scripts/wasm-report` left it, not compressed.
+///
+/// # Panics
+/// As [`module`].
+pub fn plain_module() -> Vec<u8> {
+    let path = repository("target/ic-nn/ic_nn.wasm");
+    std::fs::read(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run scripts/build-canister first", path.display()))
+}
+
 fn built(folder: &str, script: &str) -> Vec<u8> {
     let path = repository(folder).join("ic_nn.wasm.gz");
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}; run {script} first", path.display()))
