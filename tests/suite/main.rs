@@ -1,6 +1,7 @@
 //! Behaviour of the service through its wasm, on every runtime that is there.
 
 mod access;
+mod batching;
 mod contexts;
 mod digits;
 mod echo;
@@ -12,6 +13,7 @@ mod graphs_api;
 mod hostile;
 mod images;
 mod inputs;
+mod jobs;
 mod matrix;
 mod mobilenet;
 mod mutation;

@@ -24,6 +24,8 @@ use crate::{contained, slices, state, wire};
 const MOST_RUNNING: usize = 3;
 /// Callers whose turn is remembered.
 const MOST_TURNS: usize = 256;
+/// How often a job is to begin that does not.
+const MOST_TRIES: u8 = 3;
 /// How often waiting jobs are looked after, whatever else happens.
 const WATCH: Duration = Duration::from_secs(30);
 /// Jobs that are forgotten in a message.
@@ -35,13 +37,16 @@ struct Waiting {
     owner: Principal,
     priority: u8,
     deadline_at: u64,
+    /// How often it was to begin and did not.
+    tries: u8,
 }
 
 /// A job that runs.
 struct Running {
     deadline_at: u64,
-    /// Whether its own message has come to an end, which a trap would have taken back.
+    /// Whether its first message has come to a call: a trap takes that back, and a canister without cycles gets no message.
     began: bool,
+    tries: u8,
     /// Why it is to stop.
     stop: Option<Error>,
     progress: Option<Progress>,
@@ -56,8 +61,9 @@ struct Jobs {
     turns: Vec<Principal>,
     /// Whether the next waits for memory that one that runs has.
     crowded: bool,
-    /// Whether they are looked after.
+    /// Whether they are looked after, and when they were last.
     watched: bool,
+    seen_at: u64,
 }
 
 thread_local! {
@@ -93,13 +99,14 @@ impl Jobs {
             return None;
         }
         self.crowded = false;
-        let Waiting { job, owner, deadline_at, .. } = self.waiting.remove(self.next()?);
+        let Waiting { job, owner, deadline_at, tries, .. } = self.waiting.remove(self.next()?);
         self.turns.retain(|p| *p != owner);
         self.turns.push(owner);
         if self.turns.len() > MOST_TURNS {
             self.turns.remove(0);
         }
-        let running = Running { deadline_at, began: false, stop: None, progress: None, instructions: 0 };
+        let (began, instructions) = (false, 0);
+        let running = Running { deadline_at, began, tries, stop: None, progress: None, instructions };
         self.running.insert(job, running);
         Some(job)
     }
@@ -108,7 +115,7 @@ impl Jobs {
 /// Lays a job that the store has taken into the queue.
 pub(crate) fn enqueue(id: u64, job: &Job) {
     let Job { owner, priority, deadline_at, .. } = *job;
-    JOBS.with_borrow_mut(|j| j.waiting.push(Waiting { job: id, owner, priority, deadline_at }));
+    JOBS.with_borrow_mut(|j| j.waiting.push(Waiting { job: id, owner, priority, deadline_at, tries: 0 }));
 }
 
 /// Has jobs begin for as long as there is room, each in a message of its own.
@@ -119,6 +126,7 @@ pub(crate) fn pump() {
         }
     }
     let watch = JOBS.with_borrow_mut(|j| {
+        j.seen_at = ic_cdk::api::time();
         let idle = j.waiting.is_empty() && j.running.is_empty();
         !idle && !std::mem::replace(&mut j.watched, true)
     });
@@ -131,22 +139,45 @@ pub(crate) fn pump() {
     }
 }
 
-/// Ends what is overdue, and what has trapped before it came to a call.
+/// Has jobs looked after where that has not been done for long: a canister that had no cycles has lost its timers. To be called where
+/// somebody calls.
+pub(crate) fn wake() {
+    let stale = JOBS.with_borrow_mut(|j| {
+        let since = ic_cdk::api::time().saturating_sub(j.seen_at);
+        let stale = j.watched && u128::from(since) > 2 * WATCH.as_nanos();
+        j.watched &= !stale;
+        stale
+    });
+    if stale {
+        look_after();
+        pump();
+    }
+}
+
+/// Ends what is overdue; what was to begin and did not begins again, and is ended the second time.
 fn look_after() {
     let now = ic_cdk::api::time();
     let (overdue, stuck) = JOBS.with_borrow_mut(|j| {
+        j.seen_at = now;
         let over = |w: &Waiting| w.deadline_at != 0 && w.deadline_at < now;
         let overdue: Vec<u64> = j.waiting.iter().filter(|w| over(w)).map(|w| w.job).collect();
         j.waiting.retain(|w| !over(w));
-        let stuck: Vec<u64> = j.running.iter().filter(|(_, r)| !r.began).map(|(job, _)| *job).collect();
-        stuck.iter().for_each(|job| drop(j.running.remove(job)));
+        let stuck: Vec<(u64, u8)> =
+            j.running.iter().filter(|(_, r)| !r.began).map(|(job, r)| (*job, r.tries + 1)).collect();
+        stuck.iter().for_each(|(job, _)| drop(j.running.remove(job)));
         (overdue, stuck)
     });
     for job in overdue {
         end(job, JobPhase::Failed, late("it waited"));
     }
-    for job in stuck {
-        end(job, JobPhase::Failed, trapped());
+    for (id, tries) in stuck {
+        match state::store(|s| s.job(id)) {
+            Ok(job) if tries < MOST_TRIES => {
+                enqueue(id, &job);
+                JOBS.with_borrow_mut(|j| j.waiting.last_mut().map(|w| w.tries = tries));
+            }
+            _ => end(id, JobPhase::Failed, trapped()),
+        }
     }
 }
 
@@ -201,8 +232,13 @@ impl Drop for Alive {
 
 /// Runs a job, in a call context of its own.
 async fn work(job: u64) {
+    // One that was to begin again may have begun meanwhile.
+    let begins =
+        JOBS.with_borrow_mut(|j| j.running.get_mut(&job).map(|r| !std::mem::replace(&mut r.began, true)));
+    if begins != Some(true) {
+        return;
+    }
     let alive = Alive(job);
-    JOBS.with_borrow_mut(|j| j.running.get_mut(&job).map(|r| r.began = true));
     let outcome = compute(job).await;
     let (stop, others) = JOBS.with_borrow_mut(|j| {
         let stop = j.running.get_mut(&job).and_then(|r| r.stop.take());
@@ -310,8 +346,7 @@ pub(crate) fn progress(job: u64) -> Option<(Option<Progress>, u64)> {
 pub(crate) fn positions() -> BTreeMap<u64, u32> {
     JOBS.with_borrow(|j| {
         let mut order = Jobs { turns: j.turns.clone(), ..Jobs::default() };
-        let copied =
-            |w: &Waiting| Waiting { job: w.job, owner: w.owner, priority: w.priority, deadline_at: 0 };
+        let copied = |w: &Waiting| Waiting { tries: 0, ..*w };
         order.waiting = j.waiting.iter().map(copied).collect();
         let mut positions = BTreeMap::new();
         while let Some(job) = order.begin() {
@@ -367,7 +402,7 @@ mod tests {
     use super::*;
 
     fn job(owner: u8, priority: u8) -> Waiting {
-        Waiting { job: 0, owner: Principal::from_slice(&[owner]), priority, deadline_at: 0 }
+        Waiting { job: 0, owner: Principal::from_slice(&[owner]), priority, deadline_at: 0, tries: 0 }
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod deploy;
 mod describe;
 mod estimate;
 mod graphs;
+mod jobs;
 mod labels;
 mod metadata;
 mod model_file;
@@ -43,6 +44,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::List(args) => registry::list(&args, progress),
         Command::Index(args) => registry::index(&args, progress),
         Command::Infer(args) => ask::infer(&args, progress),
+        Command::Jobs(args) => jobs::jobs(args.action, progress),
         Command::Verify(args) => receipt::verify(&args, progress),
         Command::Load(args) => graphs::load(&args, progress),
         Command::Unload(args) => graphs::unload(&args, progress),

@@ -156,6 +156,29 @@ fn a_canister_is_kept_in_a_folder() {
 }
 
 #[test]
+fn jobs_are_submitted_waited_for_and_discarded() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let ic_nn = |arguments: &[&str]| kept(folder.path(), arguments);
+    ic_nn(&["upload", "digits", MODEL]).ok();
+    assert!(ic_nn(&["jobs", "list"]).ok().contains("no jobs"));
+    let job = ic_nn(&["jobs", "submit", "digits", "--input", SEVEN, "--slice", "1"]).ok();
+    assert_eq!(job, "1\n");
+    // It goes on while it is waited for, and is kept between commands.
+    let answer = json(&ic_nn(&["jobs", "wait", "1", "--top", "1", "--json"]).ok());
+    assert_eq!(answer["answers"][0]["top"]["classes"][0]["index"], 7);
+    assert_eq!(json(&ic_nn(&["jobs", "result", "1", "--top", "1", "--json"]).ok()), answer);
+    let job = json(&ic_nn(&["jobs", "show", "1", "--json"]).ok());
+    assert_eq!((&job["state"], &job["progress"]), (&"done".into(), &1.0.into()));
+    assert!(ic_nn(&["jobs", "list"]).ok().contains("digits:1"));
+    ic_nn(&["jobs", "cancel", "1"]).ok();
+    assert!(ic_nn(&["jobs", "show", "1"]).fails(1).contains("discarded"));
+    let said = ic_nn(&["jobs", "submit", "digits", "--input", SEVEN, "--wait", "--top", "1"]).ok();
+    assert!(said.contains("instructions"), "{said}");
+    assert!(ic_nn(&["jobs", "result", "9"]).fails(1).contains("no job 9"));
+}
+
+#[test]
 fn inputs_that_do_not_fit_name_both_sides() {
     need_canister();
     let folder = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use crate::run::{self, Answer, Inputs, Limits};
 use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::{self, Content};
 use crate::wire::{self, Arg};
-use crate::{images, models, pipeline, receipts, runtime, state};
+use crate::{images, jobs, models, pipeline, receipts, runtime, state};
 
 /// Instructions that the Internet Computer grants a query.
 pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
@@ -33,6 +33,7 @@ pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, E
     let parameters = parameters.unwrap_or_default();
     let limits = limits(&version, &parameters)?;
     spender.pay();
+    jobs::wake();
     let result = run::infer(&version, inputs, limits).await;
     account(&spender, &version, &result);
     let wanted = outputs.as_ref();
@@ -162,6 +163,7 @@ pub(crate) fn limits(version: &Version, parameters: &InferParameters) -> Result<
         profile: false,
         slice_instructions: parameters.slice_instructions,
         job: None,
+        max_batch: properties.max_batch,
     })
 }
 

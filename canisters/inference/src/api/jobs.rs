@@ -176,7 +176,8 @@ fn told(id: Job, record: Record, position: Option<u32>) -> JobStatus {
             JobPhase::Failed => JobState::Failed,
             JobPhase::Cancelled => JobState::Cancelled,
         },
-        position,
+        // One that is about to begin goes next.
+        position: position.or((record.phase == JobPhase::Queued).then_some(0)),
         priority: record.priority,
         submitted_at: record.submitted_at,
         started_at: some(record.started_at),
