@@ -189,10 +189,10 @@ fn sha256(bytes: &[u8]) -> Hash {
 fn facts(ready: &Ready, load_instructions: u64) -> Facts {
     let mut weights: Vec<ic_nn_types::WeightCount> = vec![];
     for count in ready.stages.iter().flat_map(|stage| &stage.weights) {
-        match weights.iter_mut().find(|w| w.ty == count.ty) {
-            Some(known) => known.elements = known.elements.saturating_add(count.elements),
-            None if weights.len() < MAX_WEIGHT_TYPES => weights.push(count.clone()),
-            None => {}
+        if let Some(known) = weights.iter_mut().find(|w| w.ty == count.ty) {
+            known.elements = known.elements.saturating_add(count.elements);
+        } else if weights.len() < MAX_WEIGHT_TYPES {
+            weights.push(count.clone());
         }
     }
     weights.sort_by(|a, b| b.elements.cmp(&a.elements).then_with(|| a.ty.cmp(&b.ty)));
