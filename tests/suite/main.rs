@@ -17,6 +17,7 @@ mod jobs;
 mod matrix;
 mod mobilenet;
 mod mutation;
+mod pipeline;
 mod proxy;
 mod quantize;
 mod queries;

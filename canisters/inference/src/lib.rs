@@ -16,6 +16,7 @@ mod jobs;
 mod lifecycle;
 mod memory;
 mod models;
+mod pipeline;
 mod price;
 mod receipts;
 mod resident;

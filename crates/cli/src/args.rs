@@ -8,6 +8,7 @@ mod access;
 mod input;
 mod jobs;
 mod registry;
+mod shard;
 
 pub use access::{AccessAction, AccessArgs, AuditArgs, RolesAction, RolesArgs};
 pub use input::{AnswerArgs, Colours, Fit, InputArgs, Layout, PictureArgs, Resize, Scale};
@@ -16,6 +17,8 @@ pub use registry::{
     DataArgs, DeleteArgs, LabelArgs, NameArgs, PolicyArgs, PropertiesAction, PropertiesArgs, ProvenanceArgs,
     ShowArgs, StatsArgs, UnloadArgs, UploadArgs, VerifyArgs,
 };
+use shard::{DEPLOY_NOTES, SHARD_NOTES};
+pub use shard::{DeployArgs, ShardArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +77,12 @@ pub enum Command {
     /// Upload a model file to the target as a name's next version
     #[command(after_help = UPLOAD_EXAMPLES)]
     Upload(UploadArgs),
+    /// Cut a model file into stages for several canisters
+    #[command(after_help = SHARD_NOTES)]
+    Shard(ShardArgs),
+    /// Serve the stages that `shard` wrote on canisters of their own, and the model on the target by them
+    #[command(after_help = DEPLOY_NOTES)]
+    Deploy(DeployArgs),
     /// List the models of the target
     List(ShowArgs),
     /// List the models of the target in the words of the Open Inference Protocol

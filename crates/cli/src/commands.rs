@@ -12,6 +12,7 @@ mod ask;
 mod audit;
 mod delete;
 mod demo;
+mod deploy;
 mod describe;
 mod estimate;
 mod graphs;
@@ -26,6 +27,7 @@ mod receipt;
 mod registry;
 mod roles;
 mod run;
+mod shard;
 
 /// Does what the arguments say.
 pub fn execute(cli: Cli) -> Result<(), Failure> {
@@ -37,6 +39,8 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Estimate(args) => estimate::estimate(&args, progress),
         Command::Demo(args) => demo::demo(&args, progress),
         Command::Upload(args) => registry::upload(&args, progress),
+        Command::Shard(args) => shard::shard(&args, progress),
+        Command::Deploy(args) => deploy::deploy(&args, progress),
         Command::List(args) => registry::list(&args, progress),
         Command::Index(args) => registry::index(&args, progress),
         Command::Infer(args) => ask::infer(&args, progress),

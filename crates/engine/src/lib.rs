@@ -32,9 +32,11 @@ mod operators;
 mod ops;
 mod pairs;
 mod parted;
+mod parts;
 mod plan;
 mod price;
 mod run;
+pub mod shard;
 mod source;
 mod tensors;
 
@@ -50,7 +52,7 @@ pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use plan::NodeCost;
 pub use price::Estimate;
 pub use run::{Progress, Run};
-pub use tensors::check_part;
+pub use tensors::{arrange_described, check_part};
 
 /// The engine behind this crate and its version.
 pub const ENGINE: &str = "tract 0.23.9";

@@ -2,13 +2,15 @@
 //!
 //! Labels are wasi-nn's (`wasi:nn@0.2.0-rc-2024-10-28`), kebab-case written in snake_case as Candid
 //! bindings do. The interface itself is `candid/ic_nn.did`; a test holds the two equal. This crate knows
-//! neither ic-cdk nor tract and does no work: no I/O, no algorithm beyond element counting.
+//! neither ic-cdk nor tract and does no work: no I/O, no algorithm beyond element counting and the bytes of a
+//! pipeline's manifest.
 
 mod access;
 mod error;
 mod graph;
 mod inference;
 mod job;
+mod pipeline;
 mod receipt;
 mod registry;
 mod server;
@@ -29,6 +31,7 @@ pub use inference::{
     ProfileResponse, QuantizationReport,
 };
 pub use job::{Job, JobListRequest, JobOutput, JobPage, JobRequest, JobState, JobStatus};
+pub use pipeline::{MAX_PIPELINE_BYTES, MAX_PIPELINE_STAGES, PIPELINE_MAGIC, Pipeline, PipelineStage};
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{
     DeleteRequest, IndexEntry, ListPage, ListRequest, ModelState, ModelSummary, Provenance, VersionPolicy,

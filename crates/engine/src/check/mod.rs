@@ -19,6 +19,9 @@ use crate::description::InputDescription;
 use crate::operators::{MAX_OPSET, MIN_OPSET, is_onnx};
 use crate::{Limits, ModelError};
 
+pub(crate) use bfloat::declares as is_bfloat;
+pub(crate) use graph::reads;
+
 /// Most nodes a model may have, subgraphs included: far above exported networks (thousands), far below what would
 /// spend an update's instructions on bookkeeping alone.
 pub(crate) const MAX_NODES: usize = 100_000;
@@ -66,14 +69,8 @@ pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Resul
     if bytes.is_empty() {
         return Err(ModelError::NotOnnx { reason: "the file is empty".into() });
     }
-    let mut proto = ModelProto::decode(bytes.as_slice()).map_err(|e| ModelError::NotOnnx {
-        reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
-    })?;
+    let mut proto = resolved(&bytes, data, limits)?;
     drop(bytes);
-    if let Some(graph) = proto.graph.as_mut().filter(|_| !data.is_empty()) {
-        external::resolve(graph, &data, limits)?;
-        drop(data);
-    }
     let opset = opset(&proto)?;
     let mut walk = graph::Walk::new(limits, opset);
     for function in &proto.functions {
@@ -97,6 +94,17 @@ pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Resul
         opset,
         proto,
     })
+}
+
+/// The file decoded, its external data put in their places; nothing of it is checked.
+pub(crate) fn resolved(bytes: &[u8], data: Vec<Vec<u8>>, limits: &Limits) -> Result<ModelProto, ModelError> {
+    let mut proto = ModelProto::decode(bytes).map_err(|e| ModelError::NotOnnx {
+        reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
+    })?;
+    if let Some(graph) = proto.graph.as_mut().filter(|_| !data.is_empty()) {
+        external::resolve(graph, &data, limits)?;
+    }
+    Ok(proto)
 }
 
 /// Nodes that work with quantised integers, by their operators' names.
