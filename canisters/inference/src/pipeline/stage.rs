@@ -251,19 +251,21 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
         match asked.next().await {
             None => break,
             Some(Ok(Came::Same)) => {}
-            Some(Ok(Came::Part(ix, part))) => match placed(&mut tensors[ix], &part) {
-                Ok(first) => {
-                    came[ix] += part.data.len() as u64;
-                    if first {
-                        let more = (1..part.total_bytes.div_ceil(PART as u64)).rev();
-                        waiting.extend(more.map(|more| (ix, more * PART as u64)));
+            Some(Ok(Came::Part(ix, part))) => {
+                match placed(&mut tensors[ix], &part, state::limits().available_bytes) {
+                    Ok(first) => {
+                        came[ix] += part.data.len() as u64;
+                        if first {
+                            let more = (1..part.total_bytes.div_ceil(PART as u64)).rev();
+                            waiting.extend(more.map(|more| (ix, more * PART as u64)));
+                        }
+                    }
+                    Err(why) => {
+                        let why = format!("{stage}: output `{}`: {}", stage.gives[ix], why.data);
+                        failed = failed.or(Some(Error::new(ErrorCode::TooLarge, why)));
                     }
                 }
-                Err(why) => {
-                    let why = format!("{stage}: output `{}`: {}", stage.gives[ix], why.data);
-                    failed = failed.or(Some(Error::new(ErrorCode::TooLarge, why)));
-                }
-            },
+            }
             Some(Err(e)) => failed = failed.or(Some(e)),
         }
     }
@@ -278,16 +280,13 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
 }
 
 /// Puts a part where it belongs; whether it was the first.
-fn placed(tensor: &mut Option<Tensor>, part: &OutputPart) -> Result<bool, Error> {
+fn placed(tensor: &mut Option<Tensor>, part: &OutputPart, available: u64) -> Result<bool, Error> {
     let first = tensor.is_none();
-    if first {
-        let available = state::limits().available_bytes;
-        if part.total_bytes > available {
-            return Err(Error::too_large(format!(
-                "it has {} bytes, the heap here has {available} left (max_heap_bytes)",
-                part.total_bytes
-            )));
-        }
+    if first && part.total_bytes > available {
+        return Err(Error::too_large(format!(
+            "it has {} bytes, the heap here has {available} left (max_heap_bytes)",
+            part.total_bytes
+        )));
     }
     let tensor = tensor.get_or_insert_with(|| Tensor {
         dimensions: part.dimensions.clone(),
@@ -329,9 +328,9 @@ mod tests {
             data: data.to_vec(),
         };
         let mut tensor = None;
-        assert!(placed(&mut tensor, &part(3, &[4, 5])).is_ok_and(|first| first));
-        assert!(placed(&mut tensor, &part(0, &[1, 2, 3])).is_ok_and(|first| !first));
+        assert!(placed(&mut tensor, &part(3, &[4, 5]), 99).is_ok_and(|first| first));
+        assert!(placed(&mut tensor, &part(0, &[1, 2, 3]), 99).is_ok_and(|first| !first));
         assert_eq!(tensor.as_ref().map(|t| t.data.clone()), Some(vec![1, 2, 3, 4, 5]));
-        assert!(placed(&mut tensor, &part(4, &[4, 5])).is_err());
+        assert!(placed(&mut tensor, &part(4, &[4, 5]), 99).is_err());
     }
 }
