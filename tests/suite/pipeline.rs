@@ -484,6 +484,8 @@ fn it_is_a_model_like_any() {
         let caller = line.front.controller();
         let described = caller.describe("model").expect("it is there");
         assert_eq!(described.encoding, None);
+        assert!(caller.list_all().expect("a list").iter().all(|m| m.name == "model" && m.encoding.is_none()));
+        assert_eq!(caller.model_metadata("model").expect("it is there").platform, "pipeline");
         assert_eq!(described.operators[0].operator, "pipeline");
         assert_eq!((described.operators[0].count, described.macs), (2, None));
         assert_eq!(described.inputs[0].dimensions, [None, Some(1), Some(8), Some(8)]);

@@ -31,6 +31,9 @@ mod turns;
 /// Pipelines that are kept in the heap: of more, one without a reason leaves and is checked again when it is asked.
 const MAX_READY: usize = 64;
 
+/// Types of weights that are told: there are fewer, whatever a stage says.
+const MAX_WEIGHT_TYPES: usize = 32;
+
 /// A pipeline whose stages were found in order.
 pub(crate) struct Ready {
     manifest: Pipeline,
@@ -187,8 +190,9 @@ fn facts(ready: &Ready, load_instructions: u64) -> Facts {
     let mut weights: Vec<ic_nn_types::WeightCount> = vec![];
     for count in ready.stages.iter().flat_map(|stage| &stage.weights) {
         match weights.iter_mut().find(|w| w.ty == count.ty) {
-            Some(known) => known.elements += count.elements,
-            None => weights.push(count.clone()),
+            Some(known) => known.elements = known.elements.saturating_add(count.elements),
+            None if weights.len() < MAX_WEIGHT_TYPES => weights.push(count.clone()),
+            None => {}
         }
     }
     weights.sort_by(|a, b| b.elements.cmp(&a.elements).then_with(|| a.ty.cmp(&b.ty)));
@@ -196,9 +200,12 @@ fn facts(ready: &Ready, load_instructions: u64) -> Facts {
         inputs: ready.inputs.clone(),
         outputs: ready.outputs.clone(),
         operators: vec![OperatorCount { operator: "pipeline".into(), count: ready.stages.len() as u32 }],
-        parameters: ready.stages.iter().map(|stage| stage.parameters).sum(),
+        parameters: ready.stages.iter().fold(0, |sum: u64, stage| sum.saturating_add(stage.parameters)),
         weights,
-        quantised_operators: ready.stages.iter().map(|stage| stage.quantised_operators).sum(),
+        quantised_operators: ready
+            .stages
+            .iter()
+            .fold(0, |sum: u32, stage| sum.saturating_add(stage.quantised_operators)),
         macs: None,
         peak_bytes: None,
         opset: None,

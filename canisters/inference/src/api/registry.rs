@@ -25,10 +25,17 @@ pub(super) fn list(request: Arg<ListRequest>) -> Result<ListPage, Error> {
 /// A page of the registry.
 pub(super) fn page(request: &ListRequest) -> Result<ListPage, Error> {
     let resident = resident_handles();
-    state::store(|s| {
+    let mut page = state::store(|s| {
         let is_resident = &|graph| resident.contains(&graph);
-        Ok(s.list(request, Residency { is_resident, is_loading: &graphs::is_loading })?)
-    })
+        Ok::<_, Error>(s.list(request, Residency { is_resident, is_loading: &graphs::is_loading })?)
+    })?;
+    for model in &mut page.models {
+        let version = state::store(|s| s.get(&model.name, model.version));
+        if version.is_ok_and(|version| pipeline::is(&version)) {
+            model.encoding = None;
+        }
+    }
+    Ok(page)
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<ListRequest>")]

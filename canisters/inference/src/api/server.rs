@@ -87,13 +87,14 @@ pub(super) fn model_ready(model: Arg<String>) -> bool {
 pub(super) fn model_metadata(model: Arg<String>) -> Result<ModelMetadata, Error> {
     Reader::check()?;
     let model = model?;
+    let version = state::store(|s| s.resolve(&model))?;
+    let platform = if pipeline::is(&version) { "pipeline" } else { "onnx_tract" };
     state::store(|s| {
-        let version = s.resolve(&model)?;
         let facts = Facts::decode(&s.facts(&version.name, version.version)?)?;
         Ok(ModelMetadata {
             versions: s.served_versions(&version.name)?.iter().map(u64::to_string).collect(),
             name: version.name,
-            platform: "onnx_tract".into(),
+            platform: platform.into(),
             inputs: facts.inputs,
             outputs: facts.outputs,
         })

@@ -80,7 +80,7 @@ impl Facts {
         let mut survives = HashMap::new();
         let mut nodes = HashMap::new();
         for (outlet, label) in &model.outlet_labels {
-            let fact = model.outlet_fact(*outlet).map_err(|e| ModelError::from(refused_or(&e)))?;
+            let fact = model.outlet_fact(*outlet).map_err(|e| refused_or(&e))?;
             let same = first.1.get(label).is_some_and(|(ty, dimensions)| {
                 concrete(fact).is_some_and(|(t, d)| t == *ty && long(&d).eq(long(dimensions)))
             });
