@@ -10,6 +10,7 @@ use std::sync::Arc;
 use ic_nn_arena::{Layout, Room};
 use ic_nn_types::{NamedTensor, Tensor as Wire};
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{ToDim, ensure, solve_for};
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::plan::SimpleState;
 
@@ -36,8 +37,7 @@ pub(crate) struct Core {
     cost: u64,
     /// Whether every tensor's shape follows from the input shapes.
     pub(crate) fixed: bool,
-    /// Whether it is run node by node. Where lengths depend on values tract's own loop finds them out, in a single step; so do graphs run
-    /// that have no inputs, which are constants.
+    /// Whether it is run node by node: graphs that have no inputs, which are constants, are not.
     stepped: bool,
     /// Instructions that a part of a node is to take at most, where its kernel can be cut.
     pub(crate) largest: u64,
@@ -54,7 +54,7 @@ impl Core {
             order.iter().map(|id| price::node(model, model.node(*id)).instructions).collect();
         let cost = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(*cost));
         let ends = ends(model, order)?;
-        let stepped = fixed && !model.input_outlets()?.is_empty();
+        let stepped = !model.input_outlets()?.is_empty();
         Ok(Core { runnable, guards, ends, costs, cost, fixed, stepped, largest: LARGEST })
     }
 }
@@ -151,7 +151,7 @@ impl Run {
         })?;
         if core.stepped {
             let inputs = std::mem::take(&mut run.inputs);
-            run.state.set_inputs(inputs).map_err(failed)?;
+            run.state = SimpleState::new_from_inputs(&core.runnable, inputs).map_err(failed)?;
         }
         Ok(run)
     }
@@ -281,11 +281,39 @@ impl Run {
             self.state.compute_one_with_inputs(id, operands).map_err(|e| fault(node, &e))?;
             self.spent = self.spent.saturating_add(taken);
         }
+        if !core.fixed {
+            self.learn(node).map_err(failed)?;
+        }
         if core.ends[self.at].contains(&id) {
             self.state.turn_state.values[id] = None;
         }
         self.at += 1;
         watch(id);
+        Ok(())
+    }
+
+    /// Learns lengths that depend on values, from what a node gave.
+    fn learn(&mut self, node: &TypedNode) -> TractResult<()> {
+        let state = &mut self.state.turn_state;
+        let Some(values) = state.values.get(node.id).and_then(Option::as_ref) else { return Ok(()) };
+        for (output, value) in node.outputs.iter().zip(values) {
+            for (expected, length) in output.fact.shape.iter().zip(value.shape()) {
+                let expected = expected.eval(&state.resolved_symbols);
+                match expected.as_i64() {
+                    Some(known) => {
+                        ensure!(known == *length as i64, "a length of {length}, {known} is expected")
+                    }
+                    None => {
+                        let mut symbols = expected.symbols().into_iter();
+                        if let (Some(symbol), None) = (symbols.next(), symbols.next())
+                            && let Some(solved) = solve_for(&symbol, &expected, &length.to_dim())
+                        {
+                            state.resolved_symbols.set(&symbol, solved.to_i64()?);
+                        }
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -301,7 +329,7 @@ impl Run {
         Ok(operands)
     }
 
-    /// Runs all of it by tract's own loop, which finds out lengths on the way.
+    /// Runs all of it by tract's own loop.
     fn at_once(&mut self, watch: &mut dyn FnMut(usize)) -> Result<Vec<NamedTensor>, InferError> {
         let core = Arc::clone(&self.core);
         let inputs = std::mem::take(&mut self.inputs);

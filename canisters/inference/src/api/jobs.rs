@@ -18,7 +18,7 @@ const PAGE: u32 = 100;
 const MOST_OF_PAGE: u32 = 1_000;
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<JobRequest>")]
-async fn job_submit(request: Arg<JobRequest>) -> Result<Job, Error> {
+pub(super) async fn job_submit(request: Arg<JobRequest>) -> Result<Job, Error> {
     let spender = Spender::check()?;
     let JobRequest { request, priority, deadline_seconds, retain_seconds, restart_on_upgrade } = request?;
     let version = state::store(|s| s.resolve(&request.model))?;
@@ -59,7 +59,7 @@ async fn job_submit(request: Arg<JobRequest>) -> Result<Job, Error> {
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<u64>")]
-fn job_status(job: Arg<Job>) -> Result<JobStatus, Error> {
+pub(super) fn job_status(job: Arg<Job>) -> Result<JobStatus, Error> {
     let id = job?;
     let record = mine(id)?;
     let position = jobs::positions().get(&id).copied();
@@ -69,7 +69,7 @@ fn job_status(job: Arg<Job>) -> Result<JobStatus, Error> {
 type JobResult = (Job, String, Option<OutputRange>);
 
 #[query(hidden = true, decode_with = "crate::wire::decode_all::<JobResult>")]
-fn job_result(arguments: Arg<JobResult>) -> Result<OutputPart, Error> {
+pub(super) fn job_result(arguments: Arg<JobResult>) -> Result<OutputPart, Error> {
     let (id, name, range) = arguments?;
     let record = mine(id)?;
     let ended = Ended::of(&record);
@@ -91,7 +91,7 @@ fn job_result(arguments: Arg<JobResult>) -> Result<OutputPart, Error> {
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
-fn job_cancel(job: Arg<Job>) -> Result<(), Error> {
+pub(super) fn job_cancel(job: Arg<Job>) -> Result<(), Error> {
     let id = job?;
     mine(id)?;
     jobs::cancel(id)?;
@@ -100,7 +100,7 @@ fn job_cancel(job: Arg<Job>) -> Result<(), Error> {
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<JobListRequest>")]
-fn job_list(request: Arg<JobListRequest>) -> Result<JobPage, Error> {
+pub(super) fn job_list(request: Arg<JobListRequest>) -> Result<JobPage, Error> {
     let caller = ic_cdk::api::msg_caller();
     let JobListRequest { after, limit, all } = request?;
     let all = all == Some(true);

@@ -70,7 +70,7 @@ fn later_all<A: Arguments, R: CandidType, F: Future<Output = R>>(
 
 fn signatures() -> Vec<Signature> {
     use super::{
-        access, accuracy, contexts, estimate, graphs, inference, properties, registry, server, uploads,
+        access, accuracy, contexts, estimate, graphs, inference, jobs, properties, registry, server, uploads,
     };
     vec![
         later("upload_begin", uploads::upload_begin),
@@ -108,6 +108,11 @@ fn signatures() -> Vec<Signature> {
         later("profile", inference::profile),
         later_all("quantization_error", accuracy::quantization_error),
         later("verify_receipt", inference::verify_receipt),
+        later("job_submit", jobs::job_submit),
+        sync("job_status", jobs::job_status),
+        sync_all("job_result", jobs::job_result),
+        sync("job_cancel", jobs::job_cancel),
+        sync("job_list", jobs::job_list),
         bare("server_live", server::server_live),
         bare("server_ready", server::server_ready),
         bare("server_metadata", server::server_metadata),

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::lower::Passes;
 use crate::plan::Plan;
-use crate::{Graph, Limits, fixture};
+use crate::{Graph, Limits, fixture, one_node};
 
 fn digits() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits.onnx")
@@ -133,6 +133,37 @@ fn every_model_gives_the_same_cut_as_small_as_can_be() {
         }
     }
     assert!(models > 10 && cut.len() > 3, "{models} models, cut: {cut:?}");
+}
+
+#[test]
+fn lengths_that_depend_on_values_are_learned_on_the_way() {
+    let declared = |name: &str, ty, axes: &[i64]| one_node::value(name, ty, axes);
+    let x = declared("x", one_node::FLOAT, &[2, 3]);
+    let y = declared("y", one_node::INT64, &[2, -1]);
+    let mut graph =
+        one_node::load(("", "NonZero"), vec![x], vec![], vec![y], vec![], ("", 17)).expect("it loads");
+    let limits = Limits::WASM32;
+    for numbers in [[1f32, 0.0, 0.0, 2.0, 3.0, 0.0], [0.0; 6], [1.0; 6]] {
+        let inputs = vec![("x".to_owned(), Tensor::from_f32(vec![2, 3], &numbers))];
+        let arranged = graph.arrange(inputs, &limits).expect("it fits");
+        graph.plan(&arranged, &limits).expect("it plans");
+        let mut run = graph.begin(&arranged, &limits).expect("it begins");
+        assert!(!run.is_fixed());
+        let mut left = 0;
+        // A step at a time.
+        let outputs = loop {
+            let mut once = true;
+            let goes_on = &mut |_| std::mem::replace(&mut once, false);
+            match run.advance(goes_on, &mut |_| ()).expect("it runs") {
+                Some(outputs) => break outputs,
+                None => left += 1,
+            }
+        };
+        graph.finish(run);
+        let count = numbers.iter().filter(|n| **n != 0.0).count() as u32;
+        assert_eq!(outputs[0].1.dimensions, [2, count]);
+        assert!(left > 0, "it is left between its steps");
+    }
 }
 
 #[test]

@@ -92,8 +92,8 @@ fn what_does_not_break_clients_passes() {
     );
     passes("  retire : (text) ->", "  retire : (text, opt nat32) ->");
     passes(
-        "type compute_options = record { outputs : opt vec text };",
-        "type compute_options = record { outputs : opt vec text; more : opt text };",
+        "type load_options = record { fallback : opt bool };",
+        "type load_options = record { fallback : opt bool; more : opt text };",
     );
     passes("type verdict = record { valid : bool;", "type verdict = record { valid : bool; more : nat;");
     passes("  admins : opt vec principal;\n", "  admins : opt vec principal;\n  more : opt nat64;\n");
