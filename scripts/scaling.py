@@ -96,7 +96,8 @@ def model(name, folder):
 
 def number(value):
     for limit, unit in ((1e9, "B"), (1e6, "M"), (1e3, "K")):
-        if value >= limit:
+        # What would round to a thousand of one unit is one of the next.
+        if value >= 0.9995 * limit:
             return f"{value / limit:.3g} {unit}"
     return f"{value:.3g}"
 
@@ -140,7 +141,7 @@ lost, and from them, less the fees of [costs.md](costs.md), instructions. One st
 without a front. `bytes between` leaves out what the first stage takes and the last gives. The bits of all answers are those
 of the whole model.
 
-**Modelled**, by these rules, of which the first two are the Internet Computer's and the others assumptions:
+**Modelled**, by these rules, of which the first is the Internet Computer's, the second the canister's, and the others are assumptions:
 
 - a canister does {slice} instructions a round, one message at a time; a subnet runs {threads} canisters at a time;
 - the front has {pipeline} requests under way at most;
@@ -155,11 +156,11 @@ TAIL = """
 ## What to read from it
 - Stages make a request no faster: each adds two hops. They make many requests faster, until the front's messages or the number that is under
   way bound them; on one subnet its threads do before, so that more than some {threads} stages of equal cost need further subnets to be faster.
-- The front pays 1,000 cycles for a byte that it sends and as much for one that comes back, twenty times what a stage takes to
+- The front pays 1,000 cycles for a byte that it sends and as much for one that comes back, ten times what a stage takes to
   read it. Models that are narrow where they are cut (transformers, the late half of an image network) cost little more in
   stages; those of large early images cost a multiple.
 - `ic-nn shard` balances instructions first, each byte counted as what its stage takes to read or write it, and then has few cross;
-  the last column of `weights` says what a canister has to hold at least.
+  `weights, largest` says what a canister has to hold at least.
 """
 
 
