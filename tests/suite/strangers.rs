@@ -10,18 +10,19 @@ use ic_nn_tests::onnx;
 use ic_nn_tests::service::{Service, controller, refused, repository, request, spec, stranger};
 use ic_nn_types::{
     Access, AccessPolicy, AuditRequest, ChunkRequest, DeleteRequest, ErrorCode, ExecutionTarget,
-    GraphEncoding, InferParameters, InferRequest, LoadOptions, NamedTensor, Price, Receipt, Role, Tensor,
-    VerifyRequest, VersionPolicy,
+    GraphEncoding, InferParameters, InferRequest, JobListRequest, JobRequest, LoadOptions, NamedTensor,
+    Price, Receipt, Role, Tensor, VerifyRequest, VersionPolicy,
 };
 use serde_bytes::ByteBuf;
 
 use crate::proxy::{Proxy, error_of};
 
 /// What the canister calls on itself; not in the interface.
-const INTERNAL: [&str; 6] = [
+const INTERNAL: [&str; 7] = [
     "ic_nn_internal_probe",
     "ic_nn_internal_load",
     "ic_nn_internal_remake",
+    "ic_nn_internal_image",
     "ic_nn_internal_infer",
     "ic_nn_internal_room",
     "ic_nn_internal_breathe",
@@ -34,6 +35,7 @@ struct Standing {
     context: u64,
     sha256: Vec<u8>,
     receipt: Receipt,
+    job: u64,
 }
 
 fn inputs() -> Vec<NamedTensor> {
@@ -51,7 +53,11 @@ impl Standing {
         let upload = caller.upload_begin(&spec("n", &onnx::lookup())).expect("it begins").upload;
         let parameters = Some(InferParameters { receipt: Some(true), ..Default::default() });
         let answer = caller.infer(&InferRequest { parameters, ..request("m", inputs()) }).expect("it infers");
-        Standing { upload, graph, context, sha256, receipt: answer.receipt.expect("a receipt") }
+        let receipt = answer.receipt.expect("a receipt");
+        let job = caller.job_submit(&JobRequest { request: request("m", inputs()), ..Default::default() });
+        let job = job.expect("it is taken");
+        caller.job_wait(job, &mut |_| {}).expect("it is done");
+        Standing { upload, graph, context, sha256, receipt, job }
     }
 }
 
@@ -100,6 +106,8 @@ fn argument(method: &str, s: &Standing) -> Option<Vec<u8>> {
         "set_input" => arg((s.context, "left", tensor(), None::<u64>)),
         "compute" => arg((s.context, inputs(), None::<ic_nn_types::ComputeOptions>)),
         "finalize_execution_context" => arg((s.context,)),
+        "job_submit" => arg((JobRequest { request: request("m", inputs()), ..Default::default() },)),
+        "job_cancel" => arg((s.job,)),
         "infer" | "profile" | "quantization_error" => arg((request("m", inputs()),)),
         "verify_receipt" => {
             arg((VerifyRequest { receipt: s.receipt.clone(), inputs: inputs(), outputs: None },))
@@ -133,6 +141,7 @@ fn a_stranger_changes_nothing() {
                 caller.list_properties(standing.graph),
                 caller.audit_log(&AuditRequest::default()),
                 caller.model_statistics("m"),
+                caller.job_list(&JobListRequest { all: Some(true), ..Default::default() }),
             )
         };
         let before = all();
