@@ -6,6 +6,7 @@ use ic_nn_store::Version;
 use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
 use crate::api::internal;
+use crate::ledger::{Gauge, Waiting};
 use crate::slices::{self, Sliced, Slices};
 use crate::tickets::Ticket;
 use crate::variant::Content;
@@ -108,7 +109,10 @@ pub(crate) async fn infer(
             };
             let arranged = r.graph.arrange(named, &heap)?;
             let takes = r.known(&arranged).map_or(u64::MAX, |known| known.run_instructions);
-            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed) && slices.fits(takes);
+            // What streams its weights may take more than it did when the cache had them, or the heap.
+            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed)
+                && slices.fits(takes)
+                && r.graph.streamed_bytes() == 0;
             Ok((Inputs::Arranged(arranged), safe))
         })?;
     }
@@ -166,6 +170,9 @@ pub(crate) struct Under {
     /// Nodes that have run, where they are counted, and instructions of the one under way in the messages before.
     nodes: Vec<(usize, u64)>,
     begun: u64,
+    /// Heap that it takes, and that it holds while it waits.
+    bytes: i64,
+    waiting: Waiting,
 }
 
 /// What a message of an inference comes to.
@@ -272,7 +279,12 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
     }
     models::resident(version, |r| {
         let planned = r.graph.planned(&inputs).is_some();
+        let gauge = Gauge::start(0);
         r.graph.plan(&inputs, &heap)?;
+        if !planned {
+            r.grow(gauge.grown());
+        }
+        r.mark_used();
         let middle = runtime::message_instructions();
         // What has not run is held to what its plan says.
         if let (Some(most), None) = (limits.max_instructions, r.known(&inputs))
@@ -284,6 +296,7 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
                 version.name, version.version, estimate.instructions
             )));
         }
+        let gauge = Gauge::start(inputs.tensors().map(|tensor| tensor.data.len() as u64).sum());
         let run = r.graph.begin(&inputs, &heap)?;
         Ok(Begun::Under(Box::new(Under {
             version: version.clone(),
@@ -299,6 +312,8 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
             nodes: vec![],
             // The first node is an input: bringing it in is its own.
             begun: runtime::message_instructions() - middle,
+            bytes: gauge.grown(),
+            waiting: Waiting::default(),
         })))
     })
 }
@@ -307,6 +322,7 @@ impl Under {
     /// Has the run go on for as long as this message goes.
     fn advance(mut self: Box<Self>) -> Result<Outcome, Error> {
         let start = runtime::message_instructions();
+        let gauge = Gauge::start(0);
         let mut last = start;
         let (profile, begun, nodes) = (self.limits.profile, &mut self.begun, &mut self.nodes);
         let outputs = self.slices.advance(&mut self.run, &mut |id| {
@@ -319,7 +335,11 @@ impl Under {
         let end = runtime::message_instructions();
         self.run_instructions += end - start;
         self.begun += end - last;
-        let Some(outputs) = outputs else { return Ok(Outcome::Left(self)) };
+        let Some(outputs) = outputs else {
+            self.bytes += gauge.grown();
+            self.waiting = Waiting::holding(self.bytes);
+            return Ok(Outcome::Left(self));
+        };
         if let Some(hash) = self.inputs_hash {
             cache::keep(Content::of(&self.version), &hash, &outputs, self.limits.cache_entries);
         }

@@ -16,6 +16,7 @@ mod describe;
 mod estimate;
 mod graphs;
 mod labels;
+mod memory;
 mod metadata;
 mod model_file;
 mod nodes;
@@ -50,6 +51,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => delete::delete(&args, progress),
         Command::Stats(args) => metadata::stats(&args, progress),
         Command::Metadata(args) => metadata::metadata(&args, progress),
+        Command::Memory(args) => memory::memory(&args, progress),
         Command::Capabilities(args) => metadata::capabilities(&args, progress),
         Command::Roles(args) => roles::roles(args.action, progress),
         Command::Access(args) => access::access(args.action, progress),

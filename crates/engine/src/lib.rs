@@ -35,6 +35,8 @@ mod plan;
 mod price;
 mod run;
 mod source;
+pub mod stream;
+mod streamed;
 mod tensors;
 
 pub use check::{Checked, check, check_files};
@@ -49,6 +51,7 @@ pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use plan::NodeCost;
 pub use price::Estimate;
 pub use run::{Progress, Run};
+pub use streamed::File;
 pub use tensors::check_part;
 
 /// The engine behind this crate and its version.

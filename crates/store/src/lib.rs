@@ -89,7 +89,7 @@ pub use error::{
 };
 pub use extent::{Blob, PAGE_BYTES, ReadError};
 pub use graphs::OpenGraph;
-pub use images::SetImageError;
+pub use images::{Draft, SetImageError};
 pub use index::{IndexPage, Indexed, Residency};
 pub use kept::KeepError;
 pub use labels::{MAX_LABELS, SetLabelError};
@@ -102,10 +102,10 @@ pub use provenance::{
     BuildersError, MAX_BUILDERS, MAX_METADATA_PAIRS, MAX_PROVENANCE_BYTES, ProvenanceError,
 };
 pub use roles::{MAX_ROLES, RoleError, RolePage};
-pub use room::RoomError;
+pub use room::{Extents, Kept, RoomError};
 pub use serving::{MAX_POLICY_VERSIONS, RetireError, VersionPolicyError};
 pub use settings::Settings;
 pub use statistics::StatisticsPage;
-pub use store::Store;
+pub use store::{Held, Store};
 pub use table::{Memories, OpenError};
 pub use versions::Version;

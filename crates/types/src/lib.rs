@@ -8,6 +8,7 @@ mod access;
 mod error;
 mod graph;
 mod inference;
+mod memory;
 mod receipt;
 mod registry;
 mod server;
@@ -27,6 +28,7 @@ pub use inference::{
     InferResponse, LoadOptions, NamedShape, NodeProfile, OutputError, OutputPart, OutputRange,
     ProfileResponse, QuantizationReport,
 };
+pub use memory::{MemoryGraph, MemoryModel, MemoryStatus, WeightCache};
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{
     DeleteRequest, IndexEntry, ListPage, ListRequest, ModelState, ModelSummary, Provenance, VersionPolicy,

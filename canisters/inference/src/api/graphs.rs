@@ -142,11 +142,15 @@ pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
 /// Brings an open graph into the heap and warms it up.
 pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> {
     let _loading = Loading::begin(graph);
-    if !state::residents(|r| r.has(Content::of(version))) {
-        let reply = contained::call(internal::LOAD, graph).await?;
-        internal::done(&reply)?;
-        images::keep(version).await;
+    // Again where it was only to be written as an image that is then read where it lies.
+    for _ in 0..2 {
+        if !state::residents(|r| r.has(Content::of(version))) {
+            let reply = contained::call(internal::LOAD, graph).await?;
+            internal::done(&reply)?;
+            images::keep(version).await;
+        }
     }
+    refresh_pins();
     let shapes = Properties::of(version)?.warmup;
     if shapes.is_empty() {
         return Ok(());

@@ -9,6 +9,7 @@ mod http;
 mod inference;
 mod inspect;
 pub(crate) mod internal;
+mod memory;
 pub(crate) mod properties;
 mod registry;
 mod server;
