@@ -68,7 +68,7 @@ fn in_parts(service: &Service<'_>, inputs: &[NamedTensor]) -> Result<Vec<NamedTe
     for (name, tensor) in inputs {
         caller.set_whole_input(context, name, tensor)?;
     }
-    caller.compute(context, &[], Some(&ComputeOptions { outputs: Some(vec![]) }))?;
+    caller.compute(context, &[], Some(&ComputeOptions { outputs: Some(vec![]), ..Default::default() }))?;
     let outputs = caller.describe_graph(graph)?.outputs;
     outputs
         .into_iter()

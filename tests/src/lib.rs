@@ -4,6 +4,7 @@ pub mod onnx;
 mod pocket;
 mod runtimes;
 pub mod service;
+pub mod trapping;
 
 pub use pocket::{Pocket, PocketServer};
 pub use runtimes::on_every_runtime;

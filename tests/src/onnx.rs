@@ -239,3 +239,17 @@ pub fn lookup() -> Vec<u8> {
     }
     .finish()
 }
+
+/// `x` times itself, `count` times, over sides of that length: `x1`, `x2` and so on.
+pub fn products(side: Dim, count: usize) -> Model {
+    let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
+    let sides = || [side.clone(), side.clone()];
+    Model {
+        nodes: (0..count)
+            .map(|n| node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
+            .collect(),
+        inputs: vec![value("x", element::FLOAT, &sides())],
+        outputs: vec![value(&name(count), element::FLOAT, &sides())],
+        ..Default::default()
+    }
+}

@@ -52,7 +52,16 @@ impl<'a> Service<'a> {
 
     /// Upgrades to `module`, the service built otherwise.
     pub fn upgrade_to(&self, module: &[u8]) {
-        let arg = Encode!(&None::<InitArgs>).expect("the argument encodes");
+        self.upgrade_both(module, None);
+    }
+
+    /// Upgrades to the same module with `args`.
+    pub fn upgrade_with(&self, args: Option<InitArgs>) {
+        self.upgrade_both(&module(), args);
+    }
+
+    fn upgrade_both(&self, module: &[u8], args: Option<InitArgs>) {
+        let arg = Encode!(&args).expect("the argument encodes");
         self.replica
             .install(self.canister, controller(), InstallMode::Upgrade, module, &arg)
             .expect("the module upgrades");
@@ -148,6 +157,16 @@ pub fn module() -> Vec<u8> {
 /// Where it was not built: it was asked for by the feature's name.
 pub fn module_with(feature: &str) -> Vec<u8> {
     built(&format!("target/ic-nn/{feature}"), "scripts/check-encodings")
+}
+
+/// The built module as the linker and `scripts/wasm-report` left it, not compressed.
+///
+/// # Panics
+/// As [`module`].
+pub fn plain_module() -> Vec<u8> {
+    let path = repository("target/ic-nn/ic_nn.wasm");
+    std::fs::read(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; run scripts/build-canister first", path.display()))
 }
 
 fn built(folder: &str, script: &str) -> Vec<u8> {

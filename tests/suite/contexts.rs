@@ -37,7 +37,7 @@ fn range(offset: u64, limit: Option<u64>) -> Option<OutputRange> {
 }
 
 fn nothing() -> ComputeOptions {
-    ComputeOptions { outputs: Some(vec![]) }
+    ComputeOptions { outputs: Some(vec![]), ..Default::default() }
 }
 
 fn small(values: &[f32]) -> Tensor {
@@ -299,7 +299,7 @@ fn outputs_are_selected() {
         let x = input(&[-4.0]);
         let select = |outputs: &[&str]| {
             let outputs = outputs.iter().map(|o| (*o).to_owned()).collect();
-            let options = ComputeOptions { outputs: Some(outputs) };
+            let options = ComputeOptions { outputs: Some(outputs), ..Default::default() };
             let mut request = ic_nn_tests::service::request("two", x.to_vec());
             request.outputs = options.outputs.clone();
             let (computed, inferred) = (caller.compute(context, &x, Some(&options)), caller.infer(&request));

@@ -222,7 +222,7 @@ fn inputs_of_every_type_in_one_graph() {
                     same(&format!("{ty} {shape:?} by {way}"), &tensor(ty, &shape), came);
                 }
             }
-            let none = ComputeOptions { outputs: Some(vec![]) };
+            let none = ComputeOptions { outputs: Some(vec![]), ..Default::default() };
             assert_eq!(caller.compute(context, &inputs, Some(&none)).expect("it computes"), []);
             for ty in TensorType::ALL {
                 let part = caller.get_output(context, &y(ty), None).expect("it is kept");

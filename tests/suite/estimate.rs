@@ -131,17 +131,7 @@ fn what_depends_on_values_is_a_lower_bound() {
 fn what_cannot_fit_is_told_before_it_runs() {
     on_every_runtime("an estimate of much", |replica| {
         let service = Service::deploy(replica, None);
-        let products = 8;
-        let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
-        let side = || Dim::Named("side");
-        let model = onnx::Model {
-            nodes: (0..products)
-                .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
-                .collect(),
-            inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()])],
-            outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()])],
-            ..Default::default()
-        };
+        let model = onnx::products(Dim::Named("side"), 8);
         service.upload("chain", &model.finish()).expect("it is accepted");
         let caller = service.controller();
         let much = caller.estimate(&of("chain", &[("x", &[1_000, 1_000])])).expect("it is estimated");
@@ -158,18 +148,11 @@ fn a_query_is_refused_by_the_estimate_of_what_never_ran() {
         let service = Service::deploy(replica, None);
         // Each product of 512 x 512 takes some 0.22 B; the trial's zeros end at the division.
         let (size, products) = (512, 30);
-        let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
-        let side = || Dim::Is(i64::from(size));
         let one = |name: &str| onnx::value(name, element::INT32, &[Dim::Is(1)]);
-        let model = onnx::Model {
-            nodes: (0..products)
-                .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
-                .chain([onnx::node("Div", &["a", "b"], &["c"], vec![])])
-                .collect(),
-            inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()]), one("a"), one("b")],
-            outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()]), one("c")],
-            ..Default::default()
-        };
+        let mut model = onnx::products(Dim::Is(i64::from(size)), products);
+        model.nodes.push(onnx::node("Div", &["a", "b"], &["c"], vec![]));
+        model.inputs.extend([one("a"), one("b")]);
+        model.outputs.push(one("c"));
         service.upload("chain", &model.finish()).expect("it is accepted");
         let caller = service.controller();
         let int =

@@ -12,6 +12,7 @@ mod graphs_api;
 mod hostile;
 mod images;
 mod inputs;
+mod jobs;
 mod matrix;
 mod memory;
 mod mobilenet;

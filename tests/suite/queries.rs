@@ -78,16 +78,7 @@ fn a_query_that_cannot_fit_is_told_so() {
         let service = Service::deploy(replica, None);
         // Each product of 512 x 512 takes some 0.22 B.
         let (size, products) = (512, 30);
-        let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
-        let side = || Dim::Is(i64::from(size));
-        let model = onnx::Model {
-            nodes: (0..products)
-                .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
-                .collect(),
-            inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()])],
-            outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()])],
-            ..Default::default()
-        };
+        let model = onnx::products(Dim::Is(i64::from(size)), products);
         service.upload("chain", &model.finish()).expect("it is accepted");
         let caller = service.controller();
         let half = vec![0.5 / size as f32; (size * size) as usize];

@@ -1,11 +1,16 @@
 //! Inferences that go on over messages: what they answer, what they take, and what becomes of them and of others meanwhile.
 
 use candid::{Decode, Encode};
+use ic_nn_engine::{Graph, Limits};
 use ic_nn_host::{Host, Replica};
 use ic_nn_tests::on_every_runtime;
-use ic_nn_tests::onnx::{self, Dim, element};
-use ic_nn_tests::service::{Service, controller, refused, repository, request};
-use ic_nn_types::{Error, ErrorCode, InferParameters, InferRequest, InferResponse, Tensor};
+use ic_nn_tests::onnx::{self, Dim};
+use ic_nn_tests::service::{Service, controller, plain_module, refused, repository, request};
+use ic_nn_tests::trapping::trapping;
+use ic_nn_types::{
+    ComputeOptions, Error, ErrorCode, InferParameters, InferRequest, InferResponse, JobRequest, JobState,
+    Tensor,
+};
 
 fn digits() -> Vec<u8> {
     std::fs::read(repository("models/digits.onnx")).expect("the model is in the repository")
@@ -21,21 +26,16 @@ fn images(batch: u32, slice_instructions: Option<u64>) -> InferRequest {
 
 /// `x` times itself, `products` times.
 fn chain(size: u32, products: usize) -> (Vec<u8>, InferRequest) {
-    let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
-    let side = || Dim::Is(i64::from(size));
-    let model = onnx::Model {
-        nodes: (0..products)
-            .map(|n| onnx::node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))
-            .collect(),
-        inputs: vec![onnx::value("x", element::FLOAT, &[side(), side()])],
-        outputs: vec![onnx::value(&name(products), element::FLOAT, &[side(), side()])],
-        ..Default::default()
-    };
-    // Rows whose sums are 1: so are those of every power.
+    let model = onnx::products(Dim::Is(i64::from(size)), products);
+    let input = vec![("x".into(), shares(size))];
+    (model.finish(), request("chain", input))
+}
+
+/// Rows whose sums are 1: so are those of every power.
+fn shares(size: u32) -> Tensor {
     let count = (size * size) as usize;
     let numbers: Vec<f32> = (0..count).map(|i| ((i % 3) as f32) / size as f32).collect();
-    let input = vec![("x".into(), Tensor::from_f32(vec![size, size], &numbers))];
-    (model.finish(), request("chain", input))
+    Tensor::from_f32(vec![size, size], &numbers)
 }
 
 #[test]
@@ -70,16 +70,29 @@ fn answers_do_not_depend_on_where_a_run_is_left() {
 fn a_run_that_no_message_has_room_for_is_answered_by_one_call() {
     on_every_runtime("more than a message", |replica| {
         let service = Service::deploy(replica, None);
-        // Some 0.21 B each: 42 B, for the trial at upload and for each inference.
-        let (model, request) = chain(512, 200);
-        service.upload("chain", &model).expect("its trial goes on over messages");
-        let answer = service.controller().infer(&request).expect("it goes on over messages");
-        assert!(answer.instructions > 40_000_000_000, "{}", answer.instructions);
+        // Some 1.6 B each over sides of 1,024: 42 B, or with IC_NN_LONG set 160 B. Its trial is over sides of 1.
+        let (products, least) = if std::env::var_os("IC_NN_LONG").is_some() {
+            (100, 150_000_000_000)
+        } else {
+            (27, 41_000_000_000)
+        };
+        let model = onnx::products(Dim::Named("side"), products).finish();
+        service.upload("chain", &model).expect("it is accepted");
         let graph = service.controller().load_by_name("chain").expect("it is loaded");
         let context = service.controller().init_execution_context(graph).expect("a context");
-        let computed = service.controller().compute(context, &request.inputs, None);
-        assert_eq!(computed.expect("so does compute"), answer.outputs);
-        let sums = answer.outputs[0].1.to_f32().expect("floats");
+        let input = vec![("x".to_owned(), shares(1_024))];
+        service.controller().set_whole_input(context, "x", &input[0].1).expect("it is set");
+        let none = ComputeOptions { outputs: Some(vec![]), ..Default::default() };
+        service.controller().compute(context, &[], Some(&none)).expect("one call computes it");
+        let computed =
+            service.controller().fetch_output(context, &format!("x{products}")).expect("it is fetched");
+        let took = service.controller().model_statistics("chain").expect("it says").max_instructions;
+        assert!(took > least, "{took}");
+        // What the same engine answers natively, to the last bit.
+        let mut native = Graph::load(model, &Limits::WASM32).expect("it loads");
+        let expected = native.infer(input, &Limits::WASM32).expect("it infers");
+        assert_eq!(computed, expected[0].1);
+        let sums = computed.to_f32().expect("floats");
         assert!(sums.iter().all(|v| v.is_finite() && *v >= 0.0));
     });
 }
@@ -164,6 +177,71 @@ fn what_becomes_of_a_run_whose_model_goes_or_whose_canister_is_upgraded() {
         }
         service.serve("digits", &digits());
         assert_eq!(caller.infer(&images(64, None)).expect("it infers again").outputs, expected);
+    });
+}
+
+#[test]
+fn a_trap_in_any_message_of_a_run_ends_that_run_alone() {
+    on_every_runtime("a trap in every slice", |replica| {
+        let service =
+            Service::deploy_module(replica, &trapping(&plain_module(), "ic_nn_internal_infer"), None);
+        service.serve("digits", &digits());
+        let caller = service.controller();
+        let trap_at = |message: usize| {
+            let arg = vec![0; message];
+            replica.update(service.canister, controller(), "trap_at", &arg).expect("it is set");
+        };
+        let expected = caller.infer(&images(64, None)).expect("it infers").outputs;
+        let heap = || caller.server_metadata().expect("it says").heap_bytes;
+        caller.infer(&images(64, Some(1))).expect("it infers in slices");
+        let before = heap();
+        let mut message = 1;
+        loop {
+            trap_at(message);
+            let other = submit(replica, &service, &images(3, None));
+            let answer = caller.infer(&images(64, Some(1)));
+            trap_at(0);
+            // Whoever was in between had its own messages; one of them may have been the trap's.
+            drop(answered(replica.await_call(other)));
+            match answer {
+                Err(_) => drop(refused(answer, ErrorCode::RuntimeError, &["everything was taken back"])),
+                Ok(answer) => {
+                    assert_eq!(answer.outputs, expected, "{message}");
+                    break;
+                }
+            }
+            assert_eq!(caller.infer(&images(64, Some(1))).expect("it infers again").outputs, expected);
+            message += 1;
+        }
+        assert!(message > 6, "a run of {message} messages");
+        assert_eq!(heap(), before);
+    });
+}
+
+#[test]
+fn a_trap_ends_its_job_alone() {
+    on_every_runtime("a trap in a job", |replica| {
+        let service =
+            Service::deploy_module(replica, &trapping(&plain_module(), "ic_nn_internal_infer"), None);
+        service.serve("digits", &digits());
+        let caller = service.controller();
+        let job = |slice| JobRequest { request: images(64, Some(slice)), ..Default::default() };
+        caller.infer(&images(64, None)).expect("it infers");
+        replica.update(service.canister, controller(), "trap_at", &[0; 3]).expect("it is set");
+        let id = caller.job_submit(&job(1)).expect("it is taken");
+        let ended = |id| loop {
+            let status = caller.job_status(id).expect("it is told of");
+            if !matches!(status.state, JobState::Queued | JobState::Running) {
+                return status;
+            }
+            replica.tick();
+        };
+        let status = ended(id);
+        assert_eq!(status.state, JobState::Failed);
+        assert!(status.error.expect("a reason").data.contains("everything was taken back"));
+        replica.update(service.canister, controller(), "trap_at", &[]).expect("it is set");
+        let id = caller.job_submit(&job(1)).expect("it is taken");
+        assert_eq!(ended(id).state, JobState::Done);
     });
 }
 

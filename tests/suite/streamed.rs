@@ -148,6 +148,11 @@ fn a_model_larger_than_the_heap_answers() {
         let profile = caller.profile(&ask).expect("it is counted");
         let off = estimated as f64 / profile.instructions as f64;
         assert!((0.9..1.2).contains(&off), "{estimated} {}", profile.instructions);
+        refused(
+            caller.set_property(graph, "quantize", Some("int8")),
+            ErrorCode::TooLarge,
+            &["not quantised", "max_heap_bytes"],
+        );
         service.upgrade();
         assert_eq!(caller.infer(&ask).expect("it infers after an upgrade").outputs, expected);
         assert!(heap(&caller) < MAX_HEAP);

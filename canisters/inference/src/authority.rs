@@ -150,9 +150,7 @@ impl Spender {
         if admitted {
             let now = ic_cdk::api::time();
             if !unlimited && state::store(|s| s.allowance(caller, now)) == Some(0) {
-                return Err(Error::too_large(format!(
-                    "{caller} has spent its instructions of today (caller_quota); there are new ones at midnight UTC"
-                )));
+                return Err(spent(caller));
             }
             return Ok(Spender { caller, price: 0, unlimited });
         }
@@ -169,6 +167,14 @@ impl Spender {
             ));
         }
         Ok(Spender { caller, price, unlimited: true })
+    }
+
+    /// The same proof of a job's owner, which was given when it was submitted; errors where the day's instructions are spent.
+    pub(crate) fn of_job(owner: Principal, unlimited: bool) -> Result<Spender, Error> {
+        if !unlimited && state::store(|s| s.allowance(owner, ic_cdk::api::time())) == Some(0) {
+            return Err(spent(owner));
+        }
+        Ok(Spender { caller: owner, price: 0, unlimited })
     }
 
     /// Takes the price. To be called when the work begins: nothing comes back from then on.
@@ -194,6 +200,12 @@ impl Spender {
     pub(crate) fn is_unlimited(&self) -> bool {
         self.unlimited
     }
+}
+
+fn spent(caller: Principal) -> Error {
+    Error::too_large(format!(
+        "{caller} has spent its instructions of today (caller_quota); there are new ones at midnight UTC"
+    ))
 }
 
 /// Proof that the canister called itself.

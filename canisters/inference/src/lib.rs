@@ -11,6 +11,7 @@ mod cache;
 mod contained;
 mod facts;
 mod images;
+mod jobs;
 mod ledger;
 mod lifecycle;
 mod memory;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ic_nn_types::InitArgs;
 
-use crate::{api, memory, runtime, state, streams};
+use crate::{api, jobs, memory, runtime, state, streams};
 
 #[ic_cdk::init]
 fn init(args: Option<InitArgs>) {
@@ -26,6 +26,7 @@ fn post_upgrade(args: Option<InitArgs>) {
     memory::grow(memory::lacking_pages(0));
     sweep();
     ic_cdk_timers::set_timer(Duration::ZERO, reload());
+    jobs::resume();
 }
 
 /// A setting out of range takes the install or upgrade back; there is nobody to answer an error to.
@@ -65,5 +66,6 @@ fn sweep() {
                 "upload {upload} of `{name}` by {owner} was abandoned and is closed"
             ));
         }
+        jobs::expire();
     });
 }

@@ -43,7 +43,7 @@ impl StableMemory for Memory {
 }
 
 /// Of each of the store's memories. The model files have the highest id, so that new tables find theirs below.
-const IDS: [(&str, MemoryId); 17] = [
+const IDS: [(&str, MemoryId); 19] = [
     ("settings", MemoryId::new(0)),
     ("names", MemoryId::new(1)),
     ("versions", MemoryId::new(2)),
@@ -60,6 +60,8 @@ const IDS: [(&str, MemoryId); 17] = [
     ("callers", MemoryId::new(13)),
     ("audit", MemoryId::new(14)),
     ("images", MemoryId::new(15)),
+    ("jobs", MemoryId::new(16)),
+    ("job_data", MemoryId::new(17)),
     ("blobs", BLOBS_ID),
 ];
 

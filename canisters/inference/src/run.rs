@@ -8,9 +8,10 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 use crate::api::internal;
 use crate::ledger::{Gauge, Waiting};
 use crate::slices::{self, Sliced, Slices};
+use crate::state::Promise;
 use crate::tickets::Ticket;
 use crate::variant::Content;
-use crate::{cache, contained, images, models, receipts, runtime, state};
+use crate::{cache, contained, images, jobs, models, receipts, runtime, state};
 
 /// What an inference is asked for.
 pub(crate) struct Asked {
@@ -41,6 +42,8 @@ pub(crate) struct Limits {
     pub(crate) profile: bool,
     /// What each message of an update takes at most, in place of all that it has.
     pub(crate) slice_instructions: Option<u64>,
+    /// The job that it is.
+    pub(crate) job: Option<u64>,
 }
 
 /// What an inference gave.
@@ -170,8 +173,9 @@ pub(crate) struct Under {
     /// Nodes that have run, where they are counted, and instructions of the one under way in the messages before.
     nodes: Vec<(usize, u64)>,
     begun: u64,
-    /// Heap that it takes, and that it holds while it waits.
-    bytes: i64,
+    /// Bytes that it has taken of those it was admitted with.
+    taken: i64,
+    promise: Promise,
     waiting: Waiting,
 }
 
@@ -197,6 +201,9 @@ pub(crate) fn contained(question: Question) -> Result<Result<Answer, Question>, 
             (version, outcome, load_instructions, 0)
         }
         Question::Under(under) => {
+            if let Some(e) = under.limits.job.and_then(jobs::stopped) {
+                return Err(e);
+            }
             let (version, load, before) =
                 (under.version.clone(), under.load_instructions, under.contained_instructions);
             (version, under.advance()?, load, before)
@@ -213,6 +220,9 @@ pub(crate) fn contained(question: Question) -> Result<Result<Answer, Question>, 
         }
         Outcome::Left(mut under) => {
             under.contained_instructions = contained_instructions();
+            if let Some(job) = under.limits.job {
+                jobs::progressed(job, under.run.progress(), under.contained_instructions);
+            }
             Ok(Err(Question::Under(under)))
         }
     }
@@ -296,7 +306,7 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
                 version.name, version.version, estimate.instructions
             )));
         }
-        let gauge = Gauge::start(inputs.tensors().map(|tensor| tensor.data.len() as u64).sum());
+        let gauge = Gauge::start(0);
         let run = r.graph.begin(&inputs, &heap)?;
         Ok(Begun::Under(Box::new(Under {
             version: version.clone(),
@@ -312,7 +322,8 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
             nodes: vec![],
             // The first node is an input: bringing it in is its own.
             begun: runtime::message_instructions() - middle,
-            bytes: gauge.grown(),
+            taken: gauge.grown(),
+            promise: Promise::default(),
             waiting: Waiting::default(),
         })))
     })
@@ -336,8 +347,11 @@ impl Under {
         self.run_instructions += end - start;
         self.begun += end - last;
         let Some(outputs) = outputs else {
-            self.bytes += gauge.grown();
-            self.waiting = Waiting::holding(self.bytes);
+            // While it waits others are admitted beside what it is still to take.
+            self.taken += gauge.grown();
+            self.promise.set(self.run.peak_bytes().saturating_sub(self.taken.max(0) as u64));
+            let inputs: u64 = self.inputs.tensors().map(|tensor| tensor.data.len() as u64).sum();
+            self.waiting = Waiting::holding(self.taken.saturating_add_unsigned(inputs));
             return Ok(Outcome::Left(self));
         };
         if let Some(hash) = self.inputs_hash {

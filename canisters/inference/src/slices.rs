@@ -6,7 +6,7 @@
 //! instructions for one step, or for loading, is given up the second time.
 
 use ic_nn_engine::{InferError, Run};
-use ic_nn_types::{Error, NamedTensor};
+use ic_nn_types::{Error, ErrorCode, NamedTensor};
 
 use crate::api::internal;
 use crate::contained::{self, EXCEEDED};
@@ -94,9 +94,29 @@ pub(crate) trait Sliced: 'static {
     fn slices(&mut self) -> &mut Slices;
 }
 
+/// What an error begins with that says that the canister has too few cycles to go on.
+pub(crate) const FROZEN: &str = "the canister has too few cycles to go on";
+
+/// Why no message can be called now: what the call and the message's own instructions are charged beforehand would bring the canister
+/// below its freezing threshold, where it would answer nobody.
+pub(crate) fn frozen() -> Option<Error> {
+    // A call is charged its callback's instructions beforehand, and so is the message that it makes.
+    let needed = 2 * ic_cdk::api::cost_call(internal::INFER.len() as u64, 64);
+    let liquid = ic_cdk::api::canister_liquid_cycle_balance();
+    (liquid < needed).then(|| {
+        Error::new(
+            ErrorCode::RuntimeError,
+            format!("{FROZEN}: {liquid} above its freezing threshold, a message takes {needed} beforehand; top it up"),
+        )
+    })
+}
+
 /// Calls `method` with the ticket until its question is answered.
 pub(crate) async fn until_done<Q: Sliced>(method: &str, ticket: &Ticket) -> Result<(), Error> {
     while ticket.is_asked() {
+        if let Some(e) = frozen() {
+            return Err(e);
+        }
         match contained::call(method, ticket.id()).await {
             Ok(reply) => internal::done(&reply)?,
             // The message was taken back: the question is as it was before.

@@ -2,7 +2,7 @@
 
 use candid::utils::ArgumentDecoder;
 use candid::{CandidType, DecoderConfig};
-use ic_nn_types::{Error, NamedTensor};
+use ic_nn_types::{Error, NamedTensor, OutputRange};
 use serde::de::DeserializeOwned;
 
 /// An endpoint's argument as it came: the value, or why it is none.
@@ -37,6 +37,24 @@ pub(crate) fn decode_all<T: for<'a> ArgumentDecoder<'a>>(bytes: Vec<u8>) -> Arg<
     candid::utils::decode_args_with_config(&bytes, &config).map_err(|e| {
         Error::invalid_argument(format!("the argument does not decode: {e}; see candid:service metadata"))
     })
+}
+
+/// Which bytes of a tensor of `total` a reply to this query has: first one and count.
+pub(crate) fn part(name: &str, total: u64, range: Option<OutputRange>) -> Result<(u64, u64), Error> {
+    let range = range.unwrap_or_default();
+    let reply = if ic_cdk::api::in_replicated_execution() { MAX_UPDATE_REPLY } else { MAX_QUERY_REPLY };
+    let holds = (reply - REPLY_OVERHEAD) as u64;
+    let limit = range.limit.unwrap_or(holds).min(holds);
+    match range.offset {
+        None if total > limit => Err(Error::too_large(format!(
+            "output `{name}` has {total} bytes, the limit is {limit}; give an offset to fetch it in parts"
+        ))),
+        None => Ok((0, total)),
+        Some(offset) if offset > total => Err(Error::invalid_argument(format!(
+            "offset {offset} is behind the end of output `{name}`, which has {total} bytes"
+        ))),
+        Some(offset) => Ok((offset, limit.min(total - offset))),
+    }
 }
 
 /// Refuses outputs that no reply of `limit` bytes can carry.

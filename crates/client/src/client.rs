@@ -11,6 +11,7 @@ mod access;
 mod contexts;
 mod graphs;
 mod inference;
+mod jobs;
 mod registry;
 mod server;
 mod uploads;

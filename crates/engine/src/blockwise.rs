@@ -4,6 +4,7 @@
 //! by [`crate::ops`].
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use ic_nn_kernels::image::{Broken, Imaged, Reader, Writer};
@@ -11,6 +12,7 @@ use ic_nn_kernels::{BlockWeights, Blocks};
 use tract_onnx::tract_core::internal::*;
 
 use crate::lower::{output, replace};
+use crate::parted::Parted;
 
 /// The operator. Inputs are the numbers, f32; where they are not packed also weights, scales, zero points if there are any, and a
 /// bias if there is one.
@@ -143,15 +145,56 @@ impl EvalOp for Blockwise {
                 &made
             }
         };
-        let x = inputs[0].try_as_plain_ram()?;
-        let x = x.as_slice::<f32>()?;
         let mut out = output(&self.output)?;
+        self.rows_of(packed, &inputs[0], &mut out, 0..self.rows)?;
+        Ok(tvec!(out.into_tvalue()))
+    }
+}
+
+/// Rows of a unit: tiles are filled.
+const UNIT: usize = 8;
+
+impl Blockwise {
+    /// Computes these rows of the output.
+    fn rows_of(
+        &self,
+        packed: &BlockWeights,
+        x: &Tensor,
+        out: &mut Tensor,
+        rows: Range<usize>,
+    ) -> TractResult<()> {
+        let x = x.try_as_plain_ram()?;
+        let x = x.as_slice::<f32>()?;
         let mut plain = out.try_as_plain_ram_mut()?;
         let to = plain.as_slice_mut::<f32>()?;
-        let fits = x.len() == self.rows * self.blocks.k && to.len() == self.rows * self.blocks.outputs;
-        ensure!(fits, "rows of {} numbers are expected", self.blocks.k);
-        packed.under(x, self.rows, to);
-        Ok(tvec!(out.into_tvalue()))
+        let Blocks { k, outputs, .. } = self.blocks;
+        let fits = x.len() == self.rows * k && to.len() == self.rows * outputs && rows.end <= self.rows;
+        ensure!(fits, "rows of {k} numbers are expected");
+        packed.under(
+            &x[rows.start * k..rows.end * k],
+            rows.len(),
+            &mut to[rows.start * outputs..rows.end * outputs],
+        );
+        Ok(())
+    }
+}
+
+impl Parted for Blockwise {
+    /// Blocks of rows, where weights are packed.
+    fn units(&self) -> usize {
+        if self.packed.is_some() { self.rows.div_ceil(UNIT) } else { 1 }
+    }
+
+    fn begin(&self) -> TractResult<Tensor> {
+        output(&self.output)
+    }
+
+    fn compute(&self, inputs: &[TValue], out: &mut Tensor, units: Range<usize>) -> TractResult<()> {
+        let rows = units.start * UNIT..(units.end * UNIT).min(self.rows);
+        match (&self.packed, inputs) {
+            (Some(packed), [x]) => self.rows_of(packed, x, out, rows),
+            _ => bail!("operands of packed weights are expected"),
+        }
     }
 }
 

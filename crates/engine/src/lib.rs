@@ -31,6 +31,7 @@ mod one_node;
 mod operators;
 mod ops;
 mod pairs;
+mod parted;
 mod plan;
 mod price;
 mod run;

@@ -192,7 +192,13 @@ impl Plan {
         let inputs = inputs.iter().enumerate();
         let inputs = inputs.filter(|(ix, _)| self.values.iter().all(|(bound, _)| bound != ix));
         let inputs: Vec<&Wire> = inputs.map(|(_, tensor)| tensor).collect();
-        Run::new(&self.core, (self.shapes.clone(), self.values.clone()), names, &inputs, room)
+        Run::new(
+            &self.core,
+            (self.shapes.clone(), self.values.clone()),
+            names,
+            &inputs,
+            (room, self.peak_bytes),
+        )
     }
 
     /// Learns from a run of it that gave outputs.

@@ -15,8 +15,8 @@ use tract_onnx::tract_core::plan::SimpleState;
 
 use crate::error::one_line;
 use crate::guard::Guard;
-use crate::lower::{Lowered, output};
 use crate::ops::Fault;
+use crate::parted::parted;
 use crate::plan::{NodeCost, Output, node};
 use crate::{InferError, price, tensors};
 
@@ -40,7 +40,7 @@ pub(crate) struct Core {
     /// that have no inputs, which are constants.
     stepped: bool,
     /// Instructions that a part of a node is to take at most, where its kernel can be cut.
-    largest: u64,
+    pub(crate) largest: u64,
 }
 
 impl Core {
@@ -94,6 +94,8 @@ pub struct Run {
     at: usize,
     /// What the steps that are done were to take.
     spent: u64,
+    /// Bytes that it needs at its worst moment.
+    peak_bytes: u64,
     room: Room,
 }
 
@@ -123,7 +125,7 @@ impl Run {
         (shapes, values): (Vec<Vec<u32>>, Vec<(usize, Wire)>),
         names: Vec<Output>,
         inputs: &[&Wire],
-        room: Room,
+        (room, peak_bytes): (Room, u64),
     ) -> Result<Run, InferError> {
         let mut run = Run {
             shapes,
@@ -135,6 +137,7 @@ impl Run {
             core: Arc::clone(core),
             at: 0,
             spent: 0,
+            peak_bytes,
             room,
         };
         let model = core.runnable.model();
@@ -177,10 +180,12 @@ impl Run {
         else {
             return 1;
         };
-        match self.core.runnable.model().node(*id).op_as::<Lowered>() {
-            Some(lowered) => (cost.div_ceil(self.core.largest) as usize).clamp(1, lowered.units().max(1)),
-            None => 1,
+        // Most steps are small; whether they could be cut need not be asked.
+        if *cost <= self.core.largest {
+            return 1;
         }
+        let units = parted(self.core.runnable.model().node(*id).op.as_ref()).map_or(1, |op| op.units());
+        (cost.div_ceil(self.core.largest) as usize).clamp(1, units.max(1))
     }
 
     /// Runs one step after the other while `goes_on` says so, which is told what the next is estimated to take. The outputs in the
@@ -210,6 +215,11 @@ impl Run {
         });
         self.room = room;
         result
+    }
+
+    /// Bytes of activations and buffers that it has at its worst moment, beside its weights.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak_bytes
     }
 
     /// Whether what it takes follows from the shapes of its inputs alone: lengths of no tensor depend on values.
@@ -246,19 +256,19 @@ impl Run {
         let parts = self.under.as_ref().map_or_else(|| self.parts(self.at), |under| under.parts);
         let taken = core.costs[self.at] / parts as u64;
         if parts > 1
-            && let Some(lowered) = node.op_as::<Lowered>()
+            && let Some(op) = parted(node.op.as_ref())
         {
             let mut under = match self.under.take() {
                 Some(under) => under,
                 None => {
                     let inputs = self.operands(&core, node)?;
-                    Under { inputs, output: output(&lowered.output).map_err(failed)?, part: 0, parts }
+                    Under { inputs, output: op.begin().map_err(failed)?, part: 0, parts }
                 }
             };
-            let units = lowered.units();
+            let units = op.units();
             let cut = |part: usize| part * units / parts;
             let range = cut(under.part)..cut(under.part + 1);
-            lowered.compute(&under.inputs, &mut under.output, range).map_err(failed)?;
+            op.compute(&under.inputs, &mut under.output, range).map_err(failed)?;
             under.part += 1;
             self.spent = self.spent.saturating_add(taken);
             if under.part < parts {

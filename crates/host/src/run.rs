@@ -59,17 +59,18 @@ impl World {
         let time = self.time;
         let Some(canister) = self.canisters.get_mut(&id) else { return };
         let export = match task {
-            Turn::Timer => {
-                canister.timer = 0;
-                "canister_global_timer"
-            }
+            Turn::Timer => "canister_global_timer",
             _ => "canister_heartbeat",
         };
         let prepaid = fees::prepaid(limits::UPDATE);
         if canister.balance
             < fees::freezing_threshold(canister.bytes(), canister.settings.freezing_seconds) + prepaid
         {
+            // A timer stays set until there are cycles.
             return;
+        }
+        if let Turn::Timer = task {
+            canister.timer = 0;
         }
         let number = canister.fresh_id();
         let message = Message::new(

@@ -4,6 +4,8 @@
 //! into a small matrix that every channel of the output is then computed from, so the gathering is paid once for all of them
 //! and the memory it touches is the same all the time.
 
+use std::sync::Arc;
+
 use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels, Precision};
 use crate::price::{Follows, ROOM, ZERO};
@@ -26,7 +28,7 @@ pub struct Conv {
     /// Channels of the input in a group.
     pub(crate) channels: usize,
     /// For each group, its outputs' weights.
-    pub(crate) groups: Vec<Panels>,
+    pub(crate) groups: Arc<Vec<Panels>>,
 }
 
 impl Conv {
@@ -45,27 +47,28 @@ impl Conv {
     ) -> Conv {
         let (k, m) = (channels * window.places(), outputs / groups);
         let others = if window.is_pointwise() { window.pixels() } else { width(&window) };
-        let groups = (0..groups)
+        let groups: Vec<Panels> = (0..groups)
             .map(|group| {
                 let kernel = &kernel[group * m * k..(group + 1) * m * k];
                 let bias = if bias.is_empty() { bias } else { &bias[group * m..(group + 1) * m] };
                 Panels::rows_of(packing, others, [m, k], kernel, [k, 1]).with_bias(bias)
             })
             .collect();
-        Conv { window, channels, groups }
+        Conv { window, channels, groups: Arc::new(groups) }
     }
 
     /// The same with another bias, one number an output.
     #[must_use]
     pub fn with_bias(mut self, bias: &[f32]) -> Conv {
         let mut first = 0;
-        self.groups = (self.groups.into_iter())
+        let groups = (Arc::unwrap_or_clone(self.groups).into_iter())
             .map(|weights| {
                 let span = first..first + weights.outputs();
                 first = span.end;
                 weights.with_bias(&bias[span])
             })
             .collect();
+        self.groups = Arc::new(groups);
         self
     }
 
@@ -111,6 +114,17 @@ impl Conv {
     fn gathered(&self) -> usize {
         let numbers = self.channels * self.window.places() * width(&self.window);
         if self.window.is_pointwise() { 0 } else { numbers }
+    }
+
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Conv {
+        Conv { window, ..self.clone() }
     }
 
     /// Convolves one image.
@@ -206,8 +220,11 @@ pub(crate) fn zeros(to: &mut [f32]) {
 }
 
 /// Copies floats by vectors, which is cheaper than a bulk operation for up to some hundred.
+///
+/// # Panics
+/// Where there are fewer than `to` has room for.
 #[inline(never)]
-pub(crate) fn copy(from: &[f32], to: &mut [f32]) {
+pub fn copy(from: &[f32], to: &mut [f32]) {
     assert!(from.len() >= to.len(), "the line is too short");
     let vectors = to.len() / 4 * 4;
     let (mut source, mut target) = (from.as_ptr(), to.as_mut_ptr());

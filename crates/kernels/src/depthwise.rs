@@ -95,6 +95,17 @@ impl Depthwise {
         }
     }
 
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Depthwise {
+        Depthwise { window, ..self.clone() }
+    }
+
     /// Convolves one image.
     ///
     /// # Panics

@@ -3,6 +3,8 @@
 //! A window's row is then one run of floats, and the channels of a pixel are neighbours: each pixel is a row of a matrix,
 //! its windows are gathered run by run, and what is computed of each channel by itself is computed four channels at a time.
 
+use std::sync::Arc;
+
 use crate::conv::{spread, zeros};
 use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels};
@@ -19,7 +21,7 @@ const PIXELS: usize = 64;
 pub struct HwcConv {
     pub(crate) window: Window,
     pub(crate) channels: usize,
-    pub(crate) weights: Panels,
+    pub(crate) weights: Arc<Panels>,
 }
 
 impl HwcConv {
@@ -48,13 +50,13 @@ impl HwcConv {
         }
         let kernel = if places > 1 { &turned } else { kernel };
         let weights = Panels::columns_of(packing, others, [k, outputs], kernel, [1, k]).with_bias(bias);
-        HwcConv { window, channels, weights }
+        HwcConv { window, channels, weights: Arc::new(weights) }
     }
 
     /// The same with another bias.
     #[must_use]
     pub fn with_bias(self, bias: &[f32]) -> HwcConv {
-        HwcConv { weights: self.weights.with_bias(bias), ..self }
+        HwcConv { weights: Arc::new(Arc::unwrap_or_clone(self.weights).with_bias(bias)), ..self }
     }
 
     /// Its weights.
@@ -85,6 +87,17 @@ impl HwcConv {
     /// Output pixels at a time.
     fn height(&self) -> usize {
         self.window.pixels().min(PIXELS)
+    }
+
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> HwcConv {
+        HwcConv { window, ..self.clone() }
     }
 
     /// Convolves one image.
@@ -226,6 +239,17 @@ impl HwcDepthwise {
     pub fn scratch(&self) -> usize {
         let [rows, columns] = self.padded();
         (16 * rows * columns).max(4 * self.channels)
+    }
+
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> HwcDepthwise {
+        HwcDepthwise { window, ..self.clone() }
     }
 
     /// Convolves one image.

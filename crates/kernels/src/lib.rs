@@ -41,7 +41,7 @@ mod winograd;
 
 pub use blockwise::{BlockWeights, Blocks};
 pub use chain::{Chain, Operation, Repeat, Source, Step};
-pub use conv::Conv;
+pub use conv::{Conv, copy};
 pub use depthwise::Depthwise;
 pub use exact::{
     Bytes, ExactConv, ExactWeights, Two, combine, dequantise, map_bytes, quantise, real, requantise, span,

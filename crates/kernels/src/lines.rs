@@ -10,6 +10,8 @@
 //! The image is laid by columns, each with its lines' channels side by side: what the windows of a column of outputs see is then one
 //! matrix for each product, whose rows overlap, and nothing is gathered.
 
+use std::sync::Arc;
+
 use crate::lanes::F32x4;
 use crate::price::{Follows, ROOM, ZERO, instructions_of_rows};
 use crate::product::{After, By, Matrix, Weights, price};
@@ -47,7 +49,7 @@ pub struct Lines {
     /// Whether channels are innermost.
     pub(crate) innermost: bool,
     /// For each product of a patch.
-    pub(crate) weights: Vec<Weights>,
+    pub(crate) weights: Arc<Vec<Weights>>,
     /// One number an output.
     pub(crate) bias: Vec<f32>,
 }
@@ -90,7 +92,7 @@ impl Lines {
         let odd = factors(&ODD_POINTS, WIDTH / 2);
         let height = window.kernel[0];
         let k = height * channels;
-        let weights = (0..SIDE)
+        let weights: Vec<Weights> = (0..SIDE)
             .map(|product| {
                 let (first, factors) = match product.checked_sub(EVEN) {
                     None => (0, &even[product]),
@@ -107,7 +109,7 @@ impl Lines {
             .collect();
         let mut bias = bias.to_vec();
         bias.resize(outputs, 0.0);
-        Lines { window, channels, outputs, innermost, weights, bias }
+        Lines { window, channels, outputs, innermost, weights: Arc::new(weights), bias }
     }
 
     /// The same with another bias, one number an output.
@@ -148,6 +150,22 @@ impl Lines {
         let [columns, length] = self.laid();
         let out = if self.innermost { 0 } else { self.window.pixels() * self.outputs };
         4 * (columns * length + SIDE * (length + self.window.output[0] * self.outputs) + out)
+    }
+
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether channels are innermost.
+    pub fn is_innermost(&self) -> bool {
+        self.innermost
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Lines {
+        Lines { window, ..self.clone() }
     }
 
     /// Convolves one image.

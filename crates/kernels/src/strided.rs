@@ -8,6 +8,8 @@
 //!
 //! Channels are innermost here, as in [`crate::Winograd`], whose weights these are made like.
 
+use std::sync::Arc;
+
 use crate::lanes::F32x4;
 use crate::panels::Panels;
 use crate::price::{Follows, ROOM, instructions_of_padding, instructions_of_rows};
@@ -41,7 +43,7 @@ pub struct Strided {
     /// Whether channels are innermost.
     pub(crate) innermost: bool,
     /// For each kind along the height, each along the width.
-    pub(crate) weights: Vec<Panels>,
+    pub(crate) weights: Arc<Vec<Panels>>,
     /// One number an output.
     pub(crate) bias: Vec<f32>,
 }
@@ -145,10 +147,10 @@ impl Strided {
     ) -> Strided {
         let mut bias = bias.to_vec();
         bias.resize(outputs, 0.0);
-        let mut conv = Strided { window, channels, outputs, innermost, weights: vec![], bias };
+        let mut conv = Strided { window, channels, outputs, innermost, weights: Arc::default(), bias };
         let places = conv.places(0);
         let rows: Vec<usize> = (0..KINDS * KINDS).map(|at| places.of(at / KINDS, at % KINDS)).collect();
-        conv.weights = transformed([channels, outputs], kernel, &rows, filter);
+        conv.weights = Arc::new(transformed([channels, outputs], kernel, &rows, filter));
         conv
     }
 
@@ -218,6 +220,22 @@ impl Strided {
         let padded = self.padded().iter().product::<usize>() * self.channels;
         let out = if self.innermost { 0 } else { self.window.pixels() * self.outputs };
         4 * (padded + out + (self.places(0).rows + 1) * (self.channels + self.outputs))
+    }
+
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether channels are innermost.
+    pub fn is_innermost(&self) -> bool {
+        self.innermost
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Strided {
+        Strided { window, ..self.clone() }
     }
 
     /// Convolves one image.

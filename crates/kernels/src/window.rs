@@ -1,5 +1,7 @@
 //! Where the windows of a convolution lie: sizes, strides, pads.
 
+use std::ops::Range;
+
 /// A convolution's geometry over one plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
@@ -38,8 +40,25 @@ impl Window {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.input == self.output
     }
 
+    /// The same windows for these rows of outputs alone, over the rows of the input that they see, which are told too; none where they see
+    /// nothing but zeros.
+    pub fn band(&self, rows: Range<usize>) -> Option<(Window, Range<usize>)> {
+        let first = rows.start * self.stride[0];
+        let end =
+            first + (rows.len().max(1) - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1;
+        let on_input = |row: usize| row.saturating_sub(self.before[0]).min(self.input[0]);
+        let seen = on_input(first)..on_input(end);
+        let window = Window {
+            input: [seen.len(), self.input[1]],
+            before: [self.before[0].saturating_sub(first), self.before[1]],
+            output: [rows.len(), self.output[1]],
+            ..*self
+        };
+        (!seen.is_empty() && !rows.is_empty()).then_some((window, seen))
+    }
+
     /// The range of outputs along an axis whose place `at` of the window is on the input, and the input of the first.
-    pub(crate) fn reach(&self, axis: usize, at: usize) -> (std::ops::Range<usize>, usize) {
+    pub(crate) fn reach(&self, axis: usize, at: usize) -> (Range<usize>, usize) {
         let (stride, before) = (self.stride[axis], self.before[axis]);
         let offset = at * self.dilation[axis];
         // Output o reads input o * stride + offset - before.

@@ -8,6 +8,8 @@
 //! Channels are innermost here, so that four of them are transformed at a time; images of planes are turned before and
 //! after. Transformed weights take four times the space of the weights.
 
+use std::sync::Arc;
+
 use crate::lanes::F32x4;
 use crate::panels::{Packing, Panels};
 use crate::price::{Follows, ROOM, instructions_of_padding, instructions_of_rows};
@@ -38,7 +40,7 @@ pub struct Winograd {
     /// Whether channels are innermost.
     pub(crate) innermost: bool,
     /// For each place of a patch.
-    pub(crate) weights: Vec<Panels>,
+    pub(crate) weights: Arc<Vec<Panels>>,
     /// One number an output.
     pub(crate) bias: Vec<f32>,
 }
@@ -84,9 +86,9 @@ impl Winograd {
     ) -> Winograd {
         let mut bias = bias.to_vec();
         bias.resize(outputs, 0.0);
-        let mut conv = Winograd { window, channels, outputs, innermost, weights: vec![], bias };
+        let mut conv = Winograd { window, channels, outputs, innermost, weights: Arc::default(), bias };
         let patches = vec![conv.at_once(); PLACES];
-        conv.weights = transformed([channels, outputs], kernel, &patches, filter);
+        conv.weights = Arc::new(transformed([channels, outputs], kernel, &patches, filter));
         conv
     }
 
@@ -140,6 +142,22 @@ impl Winograd {
         let padded = output.map(|n| n.next_multiple_of(STEP) + 2).iter().product::<usize>() * self.channels;
         let out = if self.innermost { 0 } else { self.window.pixels() * self.outputs };
         4 * (padded + out + self.at_once() * PLACES * (self.channels + self.outputs))
+    }
+
+    /// Its windows.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether channels are innermost.
+    pub fn is_innermost(&self) -> bool {
+        self.innermost
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> Winograd {
+        Winograd { window, ..self.clone() }
     }
 
     /// Convolves one image.

@@ -25,6 +25,9 @@ const BOUNDS: Bounds = Bounds {
     contexts_per_owner: 2,
     deleted_contexts: 3,
     deleted_graphs: 2,
+    jobs: 6,
+    jobs_per_owner: 3,
+    job_bytes: 700_000,
 };
 const HOUR: u64 = 3_600_000_000_000;
 

@@ -5,6 +5,7 @@ use crate::audit::MAX_AUDIT_LINES;
 use crate::callers::MAX_CALLERS;
 use crate::closed::MAX_DELETED_GRAPHS;
 use crate::contexts::{MAX_CONTEXTS_PER_OWNER, MAX_DELETED_CONTEXTS};
+use crate::jobs::{MAX_JOB_BYTES, MAX_JOBS, MAX_JOBS_PER_OWNER};
 use crate::roles::MAX_ROLES;
 
 /// The bounds in force.
@@ -22,6 +23,12 @@ pub(crate) struct Bounds {
     pub(crate) deleted_contexts: u64,
     /// Graph handles that are remembered to have been closed with their model.
     pub(crate) deleted_graphs: u64,
+    /// Jobs.
+    pub(crate) jobs: u64,
+    /// Of one owner who is neither admin nor controller.
+    pub(crate) jobs_per_owner: usize,
+    /// Bytes that they keep.
+    pub(crate) job_bytes: u64,
 }
 
 impl Default for Bounds {
@@ -33,6 +40,9 @@ impl Default for Bounds {
             contexts_per_owner: MAX_CONTEXTS_PER_OWNER,
             deleted_contexts: MAX_DELETED_CONTEXTS,
             deleted_graphs: MAX_DELETED_GRAPHS,
+            jobs: MAX_JOBS,
+            jobs_per_owner: MAX_JOBS_PER_OWNER,
+            job_bytes: MAX_JOB_BYTES,
         }
     }
 }

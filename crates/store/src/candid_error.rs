@@ -14,6 +14,7 @@ use crate::error::{
 };
 use crate::extent::ReadError;
 use crate::images::SetImageError;
+use crate::jobs::{FinishError, JobError, SubmitError};
 use crate::kept::KeepError;
 use crate::labels::SetLabelError;
 use crate::layout::RecordError;
@@ -71,6 +72,27 @@ fn lookup_code(error: &LookupError) -> ErrorCode {
         | LookupError::NothingServed { .. }
         | LookupError::Discarded { .. } => NotFound,
         LookupError::Record(_) => RuntimeError,
+    }
+}
+
+codes! { SubmitError:
+    TooMany { .. } | TooManyOfOwner { .. } | Bytes { .. } => TooLarge,
+    Retain { .. } => InvalidArgument,
+    Record(_) => RuntimeError,
+}
+
+codes! { JobError:
+    Unknown { .. } | Expired { .. } => NotFound,
+    Phase { .. } | Output { .. } => InvalidArgument,
+    Record(_) => RuntimeError,
+}
+
+impl From<FinishError> for Error {
+    fn from(error: FinishError) -> Error {
+        match error {
+            FinishError::Job(e) => e.into(),
+            FinishError::Room(e) => e.into(),
+        }
     }
 }
 

@@ -58,6 +58,8 @@ fn map<N>(memories: &Memories<VectorMemory>, mut f: impl FnMut(&VectorMemory) ->
         provenance: f(&memories.provenance),
         properties: f(&memories.properties),
         images: f(&memories.images),
+        jobs: f(&memories.jobs),
+        job_data: f(&memories.job_data),
         contexts: f(&memories.contexts),
         context_index: f(&memories.context_index),
         roles: f(&memories.roles),

@@ -54,6 +54,7 @@ mod fixture;
 mod graphs;
 mod images;
 mod index;
+mod jobs;
 mod kept;
 mod labels;
 mod layout;
@@ -91,6 +92,10 @@ pub use extent::{Blob, PAGE_BYTES, ReadError};
 pub use graphs::OpenGraph;
 pub use images::{Draft, SetImageError};
 pub use index::{IndexPage, Indexed, Residency};
+pub use jobs::{
+    FinishError, Job, JobError, JobPhase, MAX_JOB_BYTES, MAX_JOBS, MAX_JOBS_PER_OWNER, MAX_RETAIN_SECONDS,
+    NewJob, RETAIN_SECONDS, SubmitError,
+};
 pub use kept::KeepError;
 pub use labels::{MAX_LABELS, SetLabelError};
 pub use layout::{RecordError, RecordProblem};

@@ -10,6 +10,7 @@ use crate::bounds::Bounds;
 use crate::callers::CallerRecord;
 use crate::contexts::ContextRecord;
 use crate::images::ImageRecord;
+use crate::jobs::Job;
 use crate::record::{
     GraphRecord, LabelRecord, NameRecord, PropertyRecord, ProvenanceRecord, UploadRecord, VersionRecord,
 };
@@ -38,6 +39,8 @@ pub struct Store<M: Memory> {
     pub(crate) provenance: Table<M>,
     pub(crate) properties: Table<M>,
     pub(crate) images: Table<M>,
+    pub(crate) jobs: Table<M>,
+    pub(crate) job_data: Table<M>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
     /// What the tables hold at most.
@@ -78,6 +81,8 @@ impl<M: Memory> Store<M> {
             provenance: Table::open(ProvenanceRecord::TABLE, memories.provenance)?,
             properties: Table::open(PropertyRecord::TABLE, memories.properties)?,
             images: Table::open(ImageRecord::TABLE, memories.images)?,
+            jobs: Table::open(Job::TABLE, memories.jobs)?,
+            job_data: Table::open("job_data", memories.job_data)?,
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),

@@ -47,6 +47,10 @@ pub struct Memories<M> {
     pub properties: M,
     /// What was made of versions' files, where it lies.
     pub images: M,
+    /// The jobs.
+    pub jobs: M,
+    /// What they were asked and answered.
+    pub job_data: M,
     /// The model files and images, in extents of 64 KiB pages.
     pub blobs: M,
 }
@@ -71,6 +75,8 @@ impl<M> Memories<M> {
             roles: memory("roles"),
             callers: memory("callers"),
             audit: memory("audit"),
+            jobs: memory("jobs"),
+            job_data: memory("job_data"),
             blobs: memory("blobs"),
         }
     }
@@ -155,6 +161,15 @@ impl<M: Memory> Table<M> {
         to: Bound<Vec<u8>>,
     ) -> impl DoubleEndedIterator<Item = Entry> + '_ {
         self.0.range((from, to)).map(|entry| entry.into_pair())
+    }
+
+    /// Keys that lie within the bounds, in order; values are not read.
+    pub(crate) fn keys(
+        &self,
+        from: Bound<Vec<u8>>,
+        to: Bound<Vec<u8>>,
+    ) -> impl Iterator<Item = Vec<u8>> + '_ {
+        self.0.keys_range((from, to))
     }
 
     /// Entries whose keys begin with `prefix`, in order.

@@ -25,6 +25,8 @@ pub struct ComputeOptions {
     /// The outputs to put into the reply, by name or decimal index; null for all, none where they are fetched by
     /// `get_output`. The context keeps all of them.
     pub outputs: Option<Vec<String>>,
+    /// As in [`InferParameters::slice_instructions`].
+    pub slice_instructions: Option<u64>,
 }
 
 /// Which bytes of an output are wanted.

@@ -8,6 +8,7 @@ mod access;
 mod error;
 mod graph;
 mod inference;
+mod job;
 mod memory;
 mod receipt;
 mod registry;
@@ -28,6 +29,7 @@ pub use inference::{
     InferResponse, LoadOptions, NamedShape, NodeProfile, OutputError, OutputPart, OutputRange,
     ProfileResponse, QuantizationReport,
 };
+pub use job::{Job, JobListRequest, JobOutput, JobPage, JobRequest, JobState, JobStatus};
 pub use memory::{MemoryGraph, MemoryModel, MemoryStatus, WeightCache};
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{

@@ -154,14 +154,15 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
         }
         Ok(())
     })?;
-    let limits = inference::limits(&version, &InferParameters::default())?;
+    let ComputeOptions { outputs: wanted, slice_instructions } = options.unwrap_or_default();
+    let parameters = InferParameters { slice_instructions, ..Default::default() };
+    let limits = inference::limits(&version, &parameters)?;
     spender.pay();
     let result = run::infer(&version, inputs, limits).await;
     inference::account(&spender, &version, &result);
     let outputs = result?.outputs;
     // The context may have been finalized meanwhile.
     mine(context, spender.caller())?;
-    let wanted = options.unwrap_or_default().outputs;
     let reply = run::select(&outputs, wanted.as_ref());
     HELD.with_borrow_mut(|held| held.entry(context).or_default().outputs = Some(outputs));
     let reply = reply?;
@@ -181,10 +182,6 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
     let querier = Querier::check()?;
     let (context, name, range) = arguments?;
     mine(context, querier.caller())?;
-    let range = range.unwrap_or_default();
-    let holds =
-        if ic_cdk::api::in_replicated_execution() { wire::MAX_UPDATE_REPLY } else { wire::MAX_QUERY_REPLY };
-    let holds = (holds - wire::REPLY_OVERHEAD) as u64;
     HELD.with_borrow(|held| {
         let outputs = held.get(&context).and_then(|h| h.outputs.as_ref()).ok_or_else(|| {
             Error::not_found(format!(
@@ -194,22 +191,7 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
         })?;
         let tensor = &outputs[run::position(outputs, &name)?].1;
         let total = tensor.data.len() as u64;
-        let limit = range.limit.unwrap_or(holds);
-        let (offset, length) = match range.offset {
-            None if total > limit.min(holds) => {
-                return Err(Error::too_large(format!(
-                    "output `{name}` has {total} bytes, the limit is {}; give an offset to fetch it in parts",
-                    limit.min(holds)
-                )));
-            }
-            None => (0, total),
-            Some(offset) if offset > total => {
-                return Err(Error::invalid_argument(format!(
-                    "offset {offset} is behind the end of output `{name}`, which has {total} bytes"
-                )));
-            }
-            Some(offset) => (offset, limit.min(holds).min(total - offset)),
-        };
+        let (offset, length) = wire::part(&name, total, range)?;
         Ok(OutputPart {
             dimensions: tensor.dimensions.clone(),
             ty: tensor.ty,

@@ -6,8 +6,8 @@
 use ic_cdk::{query, update};
 use ic_nn_store::Version;
 use ic_nn_types::{
-    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NodeProfile, ProfileResponse, RunFacts,
-    Verdict, VerifyRequest,
+    Error, ErrorCode, InferParameters, InferRequest, InferResponse, NamedTensor, NodeProfile,
+    ProfileResponse, Receipt, RunFacts, Verdict, VerifyRequest,
 };
 
 use super::properties::Properties;
@@ -18,7 +18,7 @@ use crate::run::{self, Answer, Inputs, Limits};
 use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::{self, Content};
 use crate::wire::{self, Arg};
-use crate::{images, models, receipts, runtime, state};
+use crate::{images, jobs, models, receipts, runtime, state};
 
 /// Instructions that the Internet Computer grants a query.
 pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
@@ -33,6 +33,7 @@ pub(super) async fn infer(request: Arg<InferRequest>) -> Result<InferResponse, E
     let parameters = parameters.unwrap_or_default();
     let limits = limits(&version, &parameters)?;
     spender.pay();
+    jobs::wake();
     let result = run::infer(&version, inputs, limits).await;
     account(&spender, &version, &result);
     let wanted = outputs.as_ref();
@@ -154,7 +155,7 @@ pub(super) async fn verify_receipt(request: Arg<VerifyRequest>) -> Result<Verdic
 }
 
 /// What the caller and the model ask of the run.
-pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<Limits, Error> {
+pub(crate) fn limits(version: &Version, parameters: &InferParameters) -> Result<Limits, Error> {
     let properties = Properties::of(version)?;
     let most = [parameters.max_instructions, properties.max_instructions].into_iter().flatten().min();
     Ok(Limits {
@@ -163,11 +164,12 @@ pub(super) fn limits(version: &Version, parameters: &InferParameters) -> Result<
         cache_entries: if parameters.cache == Some(false) { 0 } else { properties.cache },
         profile: false,
         slice_instructions: parameters.slice_instructions,
+        job: None,
     })
 }
 
-/// Counts what an inference in an update took, for the model and against the caller's day.
-pub(super) fn account(spender: &Spender, version: &Version, result: &Result<Answer, Error>) {
+/// Counts what an inference in an update took, for the model and against the caller's day: its instructions.
+pub(crate) fn account(spender: &Spender, version: &Version, result: &Result<Answer, Error>) -> u64 {
     let (now, own) = (ic_cdk::api::time(), runtime::call_instructions());
     let (name, number) = (&version.name, version.version);
     let taken = match result {
@@ -186,6 +188,7 @@ pub(super) fn account(spender: &Spender, version: &Version, result: &Result<Answ
         }
     };
     spender.spent(taken);
+    taken
 }
 
 /// Refuses to load in a query what would leave no instructions for any inference, by what the upload measured.
@@ -288,6 +291,18 @@ fn refuse_what_is_not_known(
     )))
 }
 
+/// The receipt of these outputs, where it was asked for.
+pub(crate) fn receipt(
+    version: &Version,
+    inputs: &Option<[u8; 32]>,
+    outputs: &[NamedTensor],
+    parameters: &InferParameters,
+) -> Option<Receipt> {
+    let inputs = inputs.filter(|_| parameters.receipt == Some(true))?;
+    let outputs = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
+    Some(receipts::receipt(Content::of(version), inputs, outputs))
+}
+
 fn respond(
     version: &Version,
     answer: Answer,
@@ -300,10 +315,7 @@ fn respond(
         None => answer.outputs,
     };
     wire::check_reply(&outputs, limit)?;
-    let receipt = answer.inputs_hash.filter(|_| parameters.receipt == Some(true)).map(|inputs| {
-        let outputs = receipts::tensors(outputs.iter().map(|(name, t)| (name.as_str(), t)));
-        receipts::receipt(Content::of(version), inputs, outputs)
-    });
+    let receipt = receipt(version, &answer.inputs_hash, &outputs, parameters);
     Ok(InferResponse {
         outputs,
         version: version.version,

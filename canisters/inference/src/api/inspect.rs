@@ -32,7 +32,9 @@ fn inspect_message() {
         | "init_execution_context"
         | "set_input"
         | "compute"
-        | "finalize_execution_context" => may_spend(),
+        | "finalize_execution_context"
+        | "job_submit"
+        | "job_cancel" => may_spend(),
         // What the canister, or its CDK's timers, call on the canister itself.
         method => !method.starts_with("ic_nn_internal_") && !method.starts_with("<ic-cdk internal>"),
     };

@@ -62,43 +62,50 @@ impl<T: Transport> Client<T> {
     /// An output of any size, in as many calls as it takes. Errors as well where the parts do not make one tensor, as when
     /// the context computed again meanwhile.
     pub fn fetch_output(&self, context: Context, name: &str) -> Result<Tensor, ClientError> {
-        let from = |offset| Some(OutputRange { offset: Some(offset), limit: None });
-        let torn = |message: String| ClientError::Tensor { name: name.to_owned(), message };
-        let first = self.get_output(context, name, from(0))?;
-        let OutputPart { dimensions, ty, total_bytes, .. } = first;
-        let mut tensor = Tensor { dimensions, ty, data: Vec::new() };
-        if tensor.expected_bytes() != Some(total_bytes) {
-            return Err(torn(format!("{total_bytes} bytes are no {ty} of {:?}", tensor.dimensions)));
-        }
-        let mut part = OutputPart { dimensions: tensor.dimensions.clone(), ..first };
-        loop {
-            let same =
-                part.dimensions == tensor.dimensions && part.ty == ty && part.total_bytes == total_bytes;
-            if !same {
-                return Err(torn("it changed while it was fetched".to_owned()));
-            }
-            let held = tensor.data.len() as u64;
-            if part.offset != held || part.data.len() as u64 > total_bytes - held {
-                return Err(torn(format!(
-                    "{} bytes came from {}, those from {held} were asked for",
-                    part.data.len(),
-                    part.offset
-                )));
-            }
-            tensor.data.append(&mut part.data);
-            let held = tensor.data.len() as u64;
-            if held == total_bytes {
-                return Ok(tensor);
-            }
-            part = self.get_output(context, name, from(held))?;
-            if part.data.is_empty() {
-                return Err(torn(format!("it ends after {held} of {total_bytes} bytes")));
-            }
-        }
+        whole(name, |range| self.get_output(context, name, Some(range)))
     }
 
     /// Closes a context for good.
     pub fn finalize_execution_context(&self, context: Context) -> Result<(), ClientError> {
         self.update("finalize_execution_context", (context,))
+    }
+}
+
+/// A whole tensor, of the parts that `part_of` answers.
+pub(super) fn whole(
+    name: &str,
+    mut part_of: impl FnMut(OutputRange) -> Result<OutputPart, ClientError>,
+) -> Result<Tensor, ClientError> {
+    let mut from = |offset| part_of(OutputRange { offset: Some(offset), limit: None });
+    let torn = |message: String| ClientError::Tensor { name: name.to_owned(), message };
+    let first = from(0)?;
+    let OutputPart { dimensions, ty, total_bytes, .. } = first;
+    let mut tensor = Tensor { dimensions, ty, data: Vec::new() };
+    if tensor.expected_bytes() != Some(total_bytes) {
+        return Err(torn(format!("{total_bytes} bytes are no {ty} of {:?}", tensor.dimensions)));
+    }
+    let mut part = OutputPart { dimensions: tensor.dimensions.clone(), ..first };
+    loop {
+        let same = part.dimensions == tensor.dimensions && part.ty == ty && part.total_bytes == total_bytes;
+        if !same {
+            return Err(torn("it changed while it was fetched".to_owned()));
+        }
+        let held = tensor.data.len() as u64;
+        if part.offset != held || part.data.len() as u64 > total_bytes - held {
+            return Err(torn(format!(
+                "{} bytes came from {}, those from {held} were asked for",
+                part.data.len(),
+                part.offset
+            )));
+        }
+        tensor.data.append(&mut part.data);
+        let held = tensor.data.len() as u64;
+        if held == total_bytes {
+            return Ok(tensor);
+        }
+        part = from(held)?;
+        if part.data.is_empty() {
+            return Err(torn(format!("it ends after {held} of {total_bytes} bytes")));
+        }
     }
 }

@@ -7,6 +7,7 @@
 
 mod fuse;
 mod image;
+mod parts;
 mod price;
 #[cfg(test)]
 mod tests;
@@ -305,8 +306,15 @@ impl EvalOp for Exact {
         Ok(None)
     }
 
-    #[allow(unsafe_code, reason = "zeros cost an instruction a byte, and every product writes every output")]
     fn eval(&self, _ctx: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        Ok(tvec!(self.run_whole(&inputs)?.into_tvalue()))
+    }
+}
+
+impl Exact {
+    /// Computes all of it.
+    #[allow(unsafe_code, reason = "zeros cost an instruction a byte, and every product writes every output")]
+    fn run_whole(&self, inputs: &[TValue]) -> TractResult<Tensor> {
         ensure!(inputs.len() >= self.operands(), "operands are missing");
         let made;
         let packed = match &self.packed {
@@ -357,7 +365,7 @@ impl EvalOp for Exact {
                 out
             }
         };
-        Ok(tvec!(made.into_tvalue()))
+        Ok(made)
     }
 }
 

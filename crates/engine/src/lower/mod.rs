@@ -9,6 +9,7 @@
 //! [`resize`], [`maps`]). Everything that a pass does not know stays as it is, so a pass can be left
 //! out and the graph means the same.
 
+mod bands;
 mod conv;
 mod early;
 mod einsum;
@@ -35,6 +36,7 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::identity::Identity;
 
 use crate::{blockwise, exact};
+pub(crate) use bands::{bands, rows};
 pub(crate) use node::{Lowered, output};
 
 /// Bytes that a plan's weights may take so that products become fewer: transformed for minimal filtering, to four times what

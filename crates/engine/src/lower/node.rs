@@ -15,6 +15,7 @@ use tract_onnx::tract_core::internal::*;
 use super::floats;
 use super::pool::Picked;
 use super::product::Product;
+use crate::parted::Parted;
 
 /// What a node computes before what follows.
 #[derive(Clone, Debug)]
@@ -267,27 +268,6 @@ pub(crate) fn output(shape: &[usize]) -> TractResult<Tensor> {
     unsafe { Tensor::uninitialized::<f32>(shape) }
 }
 
-/// A convolution of one image.
-type Convolve<'a> = dyn Fn(&[f32], &mut [f32], After<'_>) + 'a;
-
-/// A run for each of those `wanted` of the images that lie one behind the other.
-fn images(
-    (image, out): (&[f32], &mut [f32]),
-    after: After<'_>,
-    (count, wanted): (usize, Range<usize>),
-    run: &Convolve<'_>,
-) -> TractResult<()> {
-    let whole = count > 0 && image.len().is_multiple_of(count) && out.len().is_multiple_of(count);
-    ensure!(whole && !image.is_empty() && !out.is_empty(), "{count} images in {} numbers", image.len());
-    let (size, produced) = (image.len() / count, out.len() / count);
-    let each = image.chunks_exact(size).zip(out.chunks_exact_mut(produced)).enumerate();
-    for (ix, (image, out)) in each.take(wanted.end).skip(wanted.start) {
-        let residual = after.residual.map(|r| &r[ix * produced..(ix + 1) * produced]);
-        run(image, out, After { residual, ..after });
-    }
-    Ok(())
-}
-
 impl EvalOp for Lowered {
     /// Weights are packed: constants of a graph are folded before it is lowered.
     fn eval_out_of_plan(&self, _: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
@@ -301,23 +281,20 @@ impl EvalOp for Lowered {
     }
 }
 
-impl Lowered {
-    /// Into how many parts a run of it can be cut: blocks of rows or columns of a product, images of anything else.
-    pub(crate) fn units(&self) -> usize {
+impl Parted for Lowered {
+    /// Blocks of rows or columns of a product, bands of rows of convolutions.
+    fn units(&self) -> usize {
         match &*self.body {
             Body::Product(product) => product.units(),
-            Body::MaxPool(_) | Body::MeanPool(_) | Body::Picked(_) => 1,
-            _ => self.images,
+            body => body.bands() * self.images,
         }
     }
 
-    /// Computes these of its units of `out`, which is of its shape.
-    pub(crate) fn compute(
-        &self,
-        inputs: &[TValue],
-        out: &mut Tensor,
-        units: Range<usize>,
-    ) -> TractResult<()> {
+    fn begin(&self) -> TractResult<Tensor> {
+        output(&self.output)
+    }
+
+    fn compute(&self, inputs: &[TValue], out: &mut Tensor, units: Range<usize>) -> TractResult<()> {
         ensure!(!inputs.is_empty() && units.end <= self.units(), "units or operands that it has not");
         let residual = match (self.residual, inputs.last()) {
             (true, Some(last)) => Some(floats(last)?),
@@ -328,7 +305,6 @@ impl Lowered {
         let out = plain.as_slice_mut::<f32>()?;
         ensure!(residual.is_none_or(|r| r.len() >= out.len()), "the residual is short");
         let x = floats(&inputs[0])?;
-        let images = |run: &Convolve<'_>, out| images((x, out), after, (self.images, units.clone()), run);
         match &*self.body {
             Body::Product(product) => {
                 let other = match (product.is_constant(), inputs.get(1)) {
@@ -337,13 +313,13 @@ impl Lowered {
                 };
                 product.run(x, other, out, after, units)?;
             }
-            Body::Conv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::Winograd(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::Strided(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::Lines(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::Depthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::HwcConv(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
-            Body::HwcDepthwise(conv) => images(&|x, out, after| conv.run(x, out, after), out)?,
+            body @ (Body::Conv(_)
+            | Body::Winograd(_)
+            | Body::Strided(_)
+            | Body::Lines(_)
+            | Body::Depthwise(_)
+            | Body::HwcConv(_)
+            | Body::HwcDepthwise(_)) => body.images((x, out), after, (self.images, units))?,
             Body::MaxPool(pool) => {
                 ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
                 pool.run(x, out);

@@ -11,6 +11,7 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::{Lowered, Passes, lower, packing};
+use crate::parted::run_by_units;
 
 mod maps;
 
@@ -45,6 +46,9 @@ fn agree_with(passes: Passes, model: TypedModel, inputs: &[Tensor]) -> (usize, u
     let nodes = lowered.nodes().iter().filter(|node| node.op_is::<Lowered>()).count();
     let left =
         lowered.nodes().iter().filter(|node| node.op.name() != "Const" && node.op.name() != "Source").count();
+    let (by_units, _) =
+        run_by_units(lowered.clone(), inputs.iter().map(|t| t.clone().into_tvalue()).collect()).unwrap();
+    by_units[0].close_enough(&expected, Approximation::Approximate).unwrap();
     let got = run(lowered);
     got.close_enough(&expected, Approximation::Approximate).unwrap();
     (nodes, left)

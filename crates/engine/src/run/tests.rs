@@ -99,6 +99,43 @@ fn parts_are_near_what_the_whole_gives() {
 }
 
 #[test]
+fn every_model_gives_the_same_cut_as_small_as_can_be() {
+    let limits = Limits::WASM32;
+    let (mut models, mut cut) = (0, std::collections::BTreeSet::new());
+    for path in fixture::models() {
+        let file = std::fs::read(&path).expect("a model");
+        let Ok(mut graph) = Graph::load(file, &limits) else { continue };
+        let inputs = graph.description().inputs.iter().map(|i| (i.name.clone(), fixture::varied(i)));
+        let inputs: Vec<NamedTensor> = inputs.collect();
+        let Ok(whole) = graph.infer(inputs.clone(), &limits) else { continue };
+        let Some(core) = graph.plans.first_mut().and_then(|plan| Arc::get_mut(&mut plan.core)) else {
+            continue;
+        };
+        core.largest = 1;
+        let model = core.runnable.model();
+        let ops = model.nodes().iter().filter(|n| parted(n.op.as_ref()).is_some_and(|op| op.units() > 1));
+        cut.extend(ops.map(|node| node.op.name().to_string()));
+        models += 1;
+        let parts = graph.infer(inputs, &limits).expect("it runs by parts");
+        for ((name, whole), (_, parts)) in whole.iter().zip(&parts) {
+            let (Some(whole), Some(parts)) = (whole.to_f32(), parts.to_f32()) else {
+                assert_eq!(whole, parts, "{name} of {}", path.display());
+                continue;
+            };
+            let most = whole.iter().fold(1f32, |most, x| most.max(x.abs()));
+            for (whole, parts) in whole.iter().zip(&parts) {
+                assert!(
+                    (whole.is_nan() && parts.is_nan()) || (whole - parts).abs() <= 1e-5 * most,
+                    "{name} of {}: {whole}, {parts}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(models > 10 && cut.len() > 3, "{models} models, cut: {cut:?}");
+}
+
+#[test]
 fn two_runs_of_a_plan_do_not_share_what_they_compute() {
     let (plan, outputs, inputs) = plan(2, Precision::F32, u64::MAX);
     let other: Vec<Tensor> =

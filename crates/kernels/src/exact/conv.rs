@@ -2,6 +2,7 @@
 //! [`Alone`]'s, where it takes them.
 
 use std::mem::MaybeUninit;
+use std::sync::Arc;
 
 use super::alone::Alone;
 use super::{Bytes, ExactWeights};
@@ -31,7 +32,7 @@ pub struct ExactConv {
     pub(crate) channels: usize,
     /// Groups.
     pub(crate) groups: usize,
-    pub(crate) kernel: Kernel,
+    pub(crate) kernel: Arc<Kernel>,
 }
 
 impl ExactConv {
@@ -52,13 +53,13 @@ impl ExactConv {
         } else {
             Kernel::Groups((0..groups).map(group).collect())
         };
-        ExactConv { window, channels, groups, kernel }
+        ExactConv { window, channels, groups, kernel: Arc::new(kernel) }
     }
 
     /// Outputs of all groups.
     pub fn outputs(&self) -> usize {
         self.groups
-            * match &self.kernel {
+            * match &*self.kernel {
                 Kernel::Groups(groups) => groups.first().map_or(0, ExactWeights::outputs),
                 Kernel::Alone(alone) => alone.each,
             }
@@ -81,7 +82,7 @@ impl ExactConv {
 
     /// Bytes of the packed weights.
     pub fn bytes(&self) -> usize {
-        match &self.kernel {
+        match &*self.kernel {
             Kernel::Groups(groups) => groups.iter().map(ExactWeights::bytes).sum(),
             Kernel::Alone(alone) => alone.pairs.len(),
         }
@@ -108,10 +109,16 @@ impl ExactConv {
     /// Bytes that a run takes beside its operands.
     pub fn scratch(&self) -> usize {
         let [rows, columns] = self.reached();
-        if matches!(self.kernel, Kernel::Alone(_)) {
+        if matches!(*self.kernel, Kernel::Alone(_)) {
             return 2 * Alone::plane(&self.window, rows);
         }
         2 * (self.channels * rows * columns + 2 * SPARE) + 4 * (self.k().div_ceil(2) * self.width() + SPARE)
+    }
+
+    /// The same weights for other windows that differ in sizes of input and output and in the zeros before alone; the weights are shared.
+    #[must_use]
+    pub fn within(&self, window: Window) -> ExactConv {
+        ExactConv { window, ..self.clone() }
     }
 
     /// Convolves an image, planes of all groups one behind the other, to planes of sums.
@@ -124,7 +131,7 @@ impl ExactConv {
         assert!(image.len() == self.groups * self.channels * area, "an image of another size");
         assert!(out.len() == self.outputs() * pixels, "as many outputs");
         let [rows, columns] = self.reached();
-        let groups = match &self.kernel {
+        let groups = match &*self.kernel {
             Kernel::Groups(groups) => groups,
             Kernel::Alone(alone) => return alone.run(w, [rows, columns], image, out),
         };

@@ -52,7 +52,7 @@ impl ExactConv {
     pub fn instructions(&self) -> u64 {
         let w = &self.window;
         let [rows, columns] = self.reached();
-        let groups = match &self.kernel {
+        let groups = match &*self.kernel {
             Kernel::Groups(groups) => groups,
             Kernel::Alone(alone) => return alone.instructions(w, self.groups, rows),
         };

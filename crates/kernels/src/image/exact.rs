@@ -1,5 +1,7 @@
 //! Images of what is exact, and of weights by blocks.
 
+use std::sync::Arc;
+
 use super::kernels::{covered, must, pair, product};
 use super::{Broken, Imaged, Reader, Writer};
 use crate::exact::{Alone, Kernel};
@@ -44,7 +46,7 @@ impl Imaged for ExactConv {
     fn write<'a>(&'a self, to: &mut Writer<'a>) {
         self.window.write(to);
         to.sizes(&[self.channels, self.groups]);
-        match &self.kernel {
+        match &*self.kernel {
             Kernel::Groups(groups) => {
                 to.number(0);
                 to.each(groups);
@@ -89,7 +91,7 @@ impl Imaged for ExactConv {
             && is_few(&[groups, outputs, window.output[0], window.output[1]])
             && is_few(&[channels, window.kernel[0], window.kernel[1], 512]);
         must(few, "a convolution is too large")?;
-        Ok(ExactConv { window, channels, groups, kernel })
+        Ok(ExactConv { window, channels, groups, kernel: Arc::new(kernel) })
     }
 }
 

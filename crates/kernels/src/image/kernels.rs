@@ -1,6 +1,8 @@
 //! Images of the kernels: their fields in order. What is read is held to what a kernel's own constructor would have made of
 //! the same shapes, for their loops rest on it.
 
+use std::sync::Arc;
+
 use super::{Broken, Imaged, Reader, Writer};
 use crate::product::{By, Weights};
 use crate::quantised::{LONGEST, WholeWeights};
@@ -203,7 +205,7 @@ impl Imaged for Conv {
         let outputs = groups.first().map_or(0, Panels::outputs);
         let fits = |k| groups.iter().all(|panels| panels_of(panels, By::Rows, k, outputs));
         must(k.is_some_and(fits) && outputs > 0, "weights are not those of the convolution")?;
-        Ok(Conv { window, channels, groups })
+        Ok(Conv { window, channels, groups: Arc::new(groups) })
     }
 }
 
@@ -219,7 +221,7 @@ impl Imaged for HwcConv {
         let k = product(&[channels, window.places()]).filter(|k| *k > 0);
         let fits = |k| panels_of(&weights, By::Columns, k, weights.outputs());
         must(k.is_some_and(fits), "weights are not those of the convolution")?;
-        Ok(HwcConv { window, channels, weights })
+        Ok(HwcConv { window, channels, weights: Arc::new(weights) })
     }
 }
 
@@ -251,7 +253,7 @@ macro_rules! filtered_3x3 {
                 must(window.kernel == [3, 3] && moves && channels >= 4, "a window that is not filtered so")?;
                 let whole = weights.len() == $places && bias.len() == outputs;
                 must(fits && whole, "weights are not the filter's")?;
-                Ok($name { window, channels, outputs, innermost, weights, bias })
+                Ok($name { window, channels, outputs, innermost, weights: Arc::new(weights), bias })
             }
         }
     };
@@ -277,7 +279,7 @@ impl Imaged for Lines {
         let takes = window.kernel[1] == lines::WIDTH && window.stride[1] == 2 && window.dilation == [1, 1];
         must(takes, "a window that is not filtered so")?;
         must(fits && weights.len() == lines::SIDE && bias.len() == outputs, "weights are not the filter's")?;
-        Ok(Lines { window, channels, outputs, innermost, weights, bias })
+        Ok(Lines { window, channels, outputs, innermost, weights: Arc::new(weights), bias })
     }
 }
 
