@@ -7,6 +7,7 @@
 mod api;
 mod audit;
 mod authority;
+mod batches;
 mod cache;
 mod contained;
 mod facts;

@@ -6,12 +6,13 @@ use ic_nn_store::Version;
 use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
 use crate::api::internal;
+use crate::batches::{Parts, Seat, Turn};
 use crate::ledger::{Gauge, Waiting};
 use crate::slices::{self, Sliced, Slices};
 use crate::state::Promise;
 use crate::tickets::Ticket;
 use crate::variant::Content;
-use crate::{cache, contained, images, jobs, models, receipts, runtime, state};
+use crate::{batches, cache, contained, images, jobs, models, receipts, runtime, state};
 
 /// What an inference is asked for.
 pub(crate) struct Asked {
@@ -21,6 +22,8 @@ pub(crate) struct Asked {
     pub(crate) inputs: Inputs,
     pub(crate) limits: Limits,
     pub(crate) slices: Slices,
+    /// With which others it may be run together, and how many at most.
+    pub(crate) batch: Option<(batches::Key, usize)>,
 }
 
 /// Tensors as they came, or held to the graph's description already.
@@ -44,6 +47,16 @@ pub(crate) struct Limits {
     pub(crate) slice_instructions: Option<u64>,
     /// The job that it is.
     pub(crate) job: Option<u64>,
+    /// Requests that may be run together; below 2 each is run by itself.
+    pub(crate) max_batch: usize,
+}
+
+impl Limits {
+    /// Whether nothing is asked of a run that has to be its own.
+    fn may_be_joined(&self) -> bool {
+        let own = self.hash || self.profile || self.cache_entries > 0 || self.job.is_some();
+        !own && self.max_batch > 1 && self.max_instructions.is_none() && self.slice_instructions.is_none()
+    }
 }
 
 /// What an inference gave.
@@ -68,6 +81,20 @@ pub(crate) struct Answer {
     pub(crate) nodes: Vec<NodeCost>,
     /// The block that the run's tensors lay in, and what was alive in it, in bytes.
     pub(crate) arena: Option<(u64, u64)>,
+}
+
+impl Answer {
+    /// What one of so many requests that were run together has of it, but for its outputs: an equal share of what it took.
+    pub(crate) fn share(&self, count: usize) -> Answer {
+        let share = |instructions: u64| instructions / count as u64;
+        Answer {
+            load_instructions: share(self.load_instructions),
+            plan_instructions: share(self.plan_instructions),
+            run_instructions: share(self.run_instructions),
+            contained_instructions: share(self.contained_instructions),
+            ..Answer::default()
+        }
+    }
 }
 
 /// What a run gave and took.
@@ -104,7 +131,12 @@ pub(crate) async fn infer(
     let mut inputs = Inputs::Named(inputs);
     let mut safe = false;
     let slices = Slices::of(limits.slice_instructions);
-    if state::residents(|r| r.has(Content::of(version))) {
+    let batch = if let (true, Inputs::Named(named)) = (limits.may_be_joined(), &inputs) {
+        Some((batches::key(version, named), limits.max_batch))
+    } else {
+        None
+    };
+    if batch.is_none() && state::residents(|r| r.has(Content::of(version))) {
         let heap = state::limits();
         (inputs, safe) = models::resident(version, |r| {
             let Inputs::Named(named) = inputs else {
@@ -124,14 +156,11 @@ pub(crate) async fn infer(
     }
     // What the run is remembered by is written in the contained call, which could only trap for want of memory.
     contained::room(0).await?;
-    let ticket = Ticket::new(Question::Asked(Asked {
-        name: version.name.clone(),
-        version: version.version,
-        variant: version.variant,
-        inputs,
-        limits,
-        slices,
-    }));
+    let (name, version_number, variant) = (version.name.clone(), version.version, version.variant);
+    let key = batch.as_ref().map(|(key, _)| key.clone());
+    let asked = Asked { name, version: version_number, variant, inputs, limits, slices, batch };
+    let ticket = Ticket::new(Question::Asked(Box::new(asked)));
+    let _seat = key.map(|key| Seat::take(&key, &ticket));
     slices::until_done::<Question>(internal::INFER, &ticket).await?;
     // Where the graph was away and had no image.
     images::keep(version).await;
@@ -143,7 +172,7 @@ pub(crate) async fn infer(
 /// What contained calls of an inference are told.
 pub(crate) enum Question {
     /// To begin.
-    Asked(Asked),
+    Asked(Box<Asked>),
     /// To go on.
     Under(Box<Under>),
 }
@@ -153,6 +182,19 @@ impl Sliced for Question {
         match self {
             Question::Asked(asked) => &mut asked.slices,
             Question::Under(under) => &mut under.slices,
+        }
+    }
+
+    fn apart(&mut self) -> bool {
+        match self {
+            Question::Asked(asked) => asked.batch.take().is_some(),
+            Question::Under(under) => match under.parts.take().and_then(Parts::apart) {
+                Some(own) => {
+                    *self = Question::Asked(Box::new(own));
+                    true
+                }
+                None => false,
+            },
         }
     }
 }
@@ -176,6 +218,8 @@ pub(crate) struct Under {
     /// Bytes that it has taken of those it was admitted with.
     taken: i64,
     promise: Promise,
+    /// For whom it is, where for several.
+    parts: Option<Parts>,
     waiting: Waiting,
 }
 
@@ -185,41 +229,73 @@ enum Outcome {
     Left(Box<Under>),
 }
 
-/// Begins an inference, or goes on with one, in a contained call: its answer, or what is to be told the next.
-pub(crate) fn contained(question: Question) -> Result<Result<Answer, Question>, Error> {
-    let (version, outcome, load_instructions, before) = match question {
-        Question::Asked(Asked { name, version, variant, inputs, limits, slices }) => {
-            let version = Version { variant, ..state::store(|s| s.get(&name, version))? };
+/// Begins an inference, or goes on with one, in a ticket's contained call: its answer, or what is to be told the next.
+pub(crate) fn contained(ticket: u64, question: Question) -> Result<Result<Answer, Question>, Error> {
+    match question {
+        Question::Asked(asked) => {
+            let (name, number, variant) = (asked.name.clone(), asked.version, asked.variant);
+            let version = Version { variant, ..state::store(|s| s.get(&name, number))? };
             let load_instructions = models::make_resident(&version)?;
-            let outcome = match begin(&version, inputs, limits, slices)? {
-                Begun::Cached(ran) => Outcome::Ran(ran),
-                Begun::Under(mut under) => {
-                    under.load_instructions = load_instructions;
-                    under.advance()?
-                }
+            let (asked, parts) = match batches::turn(&version, ticket, *asked)? {
+                Turn::Again(asked) => return Ok(Err(Question::Asked(asked))),
+                Turn::Alone(asked) => (asked, None),
+                Turn::Together(asked, parts) => (asked, Some(parts)),
             };
-            (version, outcome, load_instructions, 0)
+            let outcome = match begin(&version, asked.inputs, asked.limits, asked.slices) {
+                Ok(Begun::Cached(ran)) => Ok(Outcome::Ran(ran)),
+                Ok(Begun::Under(mut under)) => {
+                    under.load_instructions = load_instructions;
+                    under.advance()
+                }
+                Err(e) => Err(e),
+            };
+            after(&version, outcome, parts, load_instructions, 0)
         }
-        Question::Under(under) => {
+        Question::Under(mut under) => {
             if let Some(e) = under.limits.job.and_then(jobs::stopped) {
                 return Err(e);
             }
             let (version, load, before) =
                 (under.version.clone(), under.load_instructions, under.contained_instructions);
-            (version, under.advance()?, load, before)
+            let parts = under.parts.take();
+            after(&version, under.advance(), parts, load, before)
         }
+    }
+}
+
+/// What a message has come to, for whom it was.
+fn after(
+    version: &Version,
+    outcome: Result<Outcome, Error>,
+    parts: Option<Parts>,
+    load_instructions: u64,
+    before: u64,
+) -> Result<Result<Answer, Question>, Error> {
+    let apart = |parts: Parts| match parts.apart() {
+        Some(own) => Ok(Err(Question::Asked(Box::new(own)))),
+        None => Err(Error::new(ErrorCode::RuntimeError, "a request of a batch was lost; try again")),
     };
     let contained_instructions = || before + runtime::message_instructions();
-    match outcome {
-        Outcome::Ran(ran) => {
+    match (outcome, parts) {
+        (Err(_), Some(parts)) => apart(parts),
+        (Err(e), None) => Err(e),
+        (Ok(Outcome::Ran(ran)), parts) => {
             if !ran.cached {
-                models::remember(&version, &ran.facts)?;
+                models::remember(version, &ran.facts)?;
             }
             let contained_instructions = contained_instructions();
-            Ok(Ok(Answer { load_instructions, contained_instructions, ..ran.into() }))
+            let answer = Answer { load_instructions, contained_instructions, ..ran.into() };
+            match parts {
+                None => Ok(Ok(answer)),
+                Some(mut parts) => match parts.settle(&answer) {
+                    Some(own) => Ok(Ok(own)),
+                    None => apart(parts),
+                },
+            }
         }
-        Outcome::Left(mut under) => {
+        (Ok(Outcome::Left(mut under)), parts) => {
             under.contained_instructions = contained_instructions();
+            under.parts = parts;
             if let Some(job) = under.limits.job {
                 jobs::progressed(job, under.run.progress(), under.contained_instructions);
             }
@@ -324,6 +400,7 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
             begun: runtime::message_instructions() - middle,
             taken: gauge.grown(),
             promise: Promise::default(),
+            parts: None,
             waiting: Waiting::default(),
         })))
     })

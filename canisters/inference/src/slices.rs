@@ -92,6 +92,11 @@ impl Slices {
 pub(crate) trait Sliced: 'static {
     /// How it is sliced.
     fn slices(&mut self) -> &mut Slices;
+
+    /// Asks the same by itself, where it was asked together with others; whether it was.
+    fn apart(&mut self) -> bool {
+        false
+    }
 }
 
 /// What an error begins with that says that the canister has too few cycles to go on.
@@ -113,7 +118,7 @@ pub(crate) fn frozen() -> Option<Error> {
 
 /// Calls `method` with the ticket until its question is answered.
 pub(crate) async fn until_done<Q: Sliced>(method: &str, ticket: &Ticket) -> Result<(), Error> {
-    while ticket.is_asked() {
+    while ticket.is_open() {
         if let Some(e) = frozen() {
             return Err(e);
         }
@@ -121,11 +126,13 @@ pub(crate) async fn until_done<Q: Sliced>(method: &str, ticket: &Ticket) -> Resu
             Ok(reply) => internal::done(&reply)?,
             // The message was taken back: the question is as it was before.
             Err(e) if e.data.starts_with(EXCEEDED) => {
-                let again = ticket.with::<Q, _>(|question| question.slices().narrow());
+                let again = ticket.with::<Q, _>(|question| question.slices().narrow() || question.apart());
                 if again != Some(true) {
                     return Err(e);
                 }
             }
+            // What fails in company may be another's fault.
+            Err(_) if ticket.with::<Q, _>(Sliced::apart) == Some(true) => {}
             Err(e) => return Err(e),
         }
     }

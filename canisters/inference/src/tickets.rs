@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 enum Slot {
     Asked(Box<dyn Any>),
     Taken,
+    /// Another's call answers it.
+    Joined,
     Answered(Box<dyn Any>),
 }
 
@@ -40,9 +42,9 @@ impl Ticket {
         self.0
     }
 
-    /// Whether its question waits for a call, for the first one or for one more.
-    pub(crate) fn is_asked(&self) -> bool {
-        SLOTS.with_borrow(|s| matches!(s.open.get(&self.0), Some(Slot::Asked(_))))
+    /// Whether its question waits for a call, for the first one or for one more, or for that of another.
+    pub(crate) fn is_open(&self) -> bool {
+        SLOTS.with_borrow(|s| matches!(s.open.get(&self.0), Some(Slot::Asked(_) | Slot::Joined)))
     }
 
     /// What `f` makes of the question while it waits.
@@ -68,11 +70,30 @@ impl Drop for Ticket {
     }
 }
 
+/// Whether a ticket's question waits for a call.
+pub(crate) fn is_asked(id: u64) -> bool {
+    SLOTS.with_borrow(|s| matches!(s.open.get(&id), Some(Slot::Asked(_))))
+}
+
+/// Whether another's call answers a ticket, or has.
+pub(crate) fn is_served(id: u64) -> bool {
+    SLOTS.with_borrow(|s| matches!(s.open.get(&id), Some(Slot::Joined | Slot::Answered(_))))
+}
+
 /// Takes the question of a ticket, in the contained call.
 pub(crate) fn take<Q: Any>(id: u64) -> Option<Q> {
+    replaced(id, Slot::Taken)
+}
+
+/// Takes the question of a ticket whose call another's answers.
+pub(crate) fn join<Q: Any>(id: u64) -> Option<Q> {
+    replaced(id, Slot::Joined)
+}
+
+fn replaced<Q: Any>(id: u64, by: Slot) -> Option<Q> {
     SLOTS.with_borrow_mut(|s| {
         let slot = s.open.get_mut(&id)?;
-        match std::mem::replace(slot, Slot::Taken) {
+        match std::mem::replace(slot, by) {
             Slot::Asked(question) if question.is::<Q>() => question.downcast().ok().map(|q| *q),
             other => {
                 *slot = other;

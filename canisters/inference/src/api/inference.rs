@@ -165,6 +165,7 @@ pub(crate) fn limits(version: &Version, parameters: &InferParameters) -> Result<
         profile: false,
         slice_instructions: parameters.slice_instructions,
         job: None,
+        max_batch: properties.max_batch,
     })
 }
 

@@ -198,7 +198,10 @@ fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
     memory::begin_message();
     let ticket = ticket?;
-    match run::contained(question::<Question>(ticket)?) {
+    if tickets::is_served(ticket) {
+        return Ok(());
+    }
+    match run::contained(ticket, question::<Question>(ticket)?) {
         Ok(Err(more)) => tickets::ask_again(ticket, more),
         Ok(Ok(answer)) => tickets::leave(ticket, Ok::<Answer, Error>(answer)),
         Err(e) => tickets::leave(ticket, Err::<Answer, Error>(e)),

@@ -16,11 +16,13 @@ use crate::{cache, contained, images, state};
 
 /// Most answers that a model's cache may keep.
 const MAX_CACHE: usize = 10_000;
+/// Most requests that are run together.
+const MAX_BATCH: usize = 64;
 /// Most sets of shapes that a warm-up may run.
 const MAX_WARMUPS: usize = 16;
 
 /// What may be set: name and description.
-const SETTABLE: [(&str, &str); 6] = [
+const SETTABLE: [(&str, &str); 7] = [
     (
         "warmup",
         "input shapes to run on zeros when the graph is loaded, before it is ready, as `1x3x224x224` for each input, inputs separated by `,` and sets by `;`",
@@ -42,6 +44,11 @@ const SETTABLE: [(&str, &str); 6] = [
         "`true`, as where it is not set: what loading makes of the file is kept in stable memory, from which the next start reads \
          it in a fraction of the instructions; `false`: it is not, and takes no stable memory",
     ),
+    (
+        "max_batch",
+        "requests that wait at one time are run together, at most so many, 2 to 64, where each takes less than by itself: the first axes \
+         of inputs and outputs are put together; each by itself where it is not set",
+    ),
     ("cache", "answers that are kept for equal inputs, 0 to 10000; not kept where it is not set"),
 ];
 
@@ -60,6 +67,8 @@ pub(crate) struct Properties {
     pub(crate) max_instructions: Option<u64>,
     /// Answers kept.
     pub(crate) cache: usize,
+    /// Requests run together; 0 where each is by itself.
+    pub(crate) max_batch: usize,
 }
 
 impl Default for Properties {
@@ -71,6 +80,7 @@ impl Default for Properties {
             image: true,
             max_instructions: None,
             cache: 0,
+            max_batch: 0,
         }
     }
 }
@@ -112,6 +122,10 @@ impl Properties {
             }
             "quantize" => {
                 variant::of_value(value).ok_or_else(|| expected("`int8`, `int16` or `none`"))?;
+            }
+            "max_batch" => {
+                let most = value.parse().ok().filter(|n: &usize| (2..=MAX_BATCH).contains(n));
+                self.max_batch = most.ok_or_else(|| expected("a number from 2 to 64"))?;
             }
             "cache" => {
                 let entries = value.parse().ok().filter(|n: &usize| *n <= MAX_CACHE);
