@@ -243,7 +243,7 @@ pub fn lookup() -> Vec<u8> {
 /// `x` times itself, `count` times, over sides of that length: `x1`, `x2` and so on.
 pub fn products(side: Dim, count: usize) -> Model {
     let name = |n: usize| if n == 0 { "x".to_owned() } else { format!("x{n}") };
-    let sides = || [side.clone(), side.clone()];
+    let sides = || [side, side];
     Model {
         nodes: (0..count)
             .map(|n| node("MatMul", &[name(n).as_str(), "x"], &[name(n + 1).as_str()], vec![]))

@@ -153,7 +153,7 @@ async fn write(version: &Version) -> Result<(), Error> {
     let most = if far { WRITTEN_BYTES } else { MOST_BYTES };
     let writing = Writing { name: version.name.clone(), version: version.version, most, under: None };
     let ticket = Ticket::new(writing);
-    while ticket.is_asked() {
+    while ticket.is_open() {
         let reply = contained::call(internal::IMAGE, ticket.id()).await?;
         internal::done(&reply)?;
     }
