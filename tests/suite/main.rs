@@ -18,6 +18,7 @@ mod matrix;
 mod memory;
 mod mobilenet;
 mod mutation;
+mod pipeline;
 mod proxy;
 mod quantize;
 mod queries;

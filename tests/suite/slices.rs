@@ -98,6 +98,29 @@ fn a_run_that_no_message_has_room_for_is_answered_by_one_call() {
 }
 
 #[test]
+fn slices_take_two_hundredths_more_at_most() {
+    on_every_runtime("what slices take", |replica| {
+        let service = Service::deploy(replica, None);
+        // Some 2.1 B, in messages of half a billion and of one.
+        let (model, request) = chain(512, 10);
+        service.serve("chain", &model);
+        let caller = service.controller();
+        let took = |slice_instructions| {
+            let parameters = Some(InferParameters { slice_instructions, ..Default::default() });
+            let answer = caller.infer(&InferRequest { parameters, ..request.clone() }).expect("it infers");
+            answer.instructions
+        };
+        took(None);
+        let whole = took(None);
+        for slice in [500_000_000, 1_000_000_000] {
+            let sliced = took(Some(slice));
+            println!("{whole} instructions, in messages of {slice}: {sliced}");
+            assert!(sliced <= whole + whole / 50, "{whole} in one message, {sliced} in messages of {slice}");
+        }
+    });
+}
+
+#[test]
 fn a_message_that_had_too_few_instructions_is_taken_back_and_gone_on_from() {
     // The canister reckons with 40 B a message; here it has 3 B, so that slices trap until they are as small.
     let host = Host::builder().update_limit(3_000_000_000).build().expect("a host");

@@ -17,6 +17,7 @@ mod ledger;
 mod lifecycle;
 mod memory;
 mod models;
+mod pipeline;
 mod price;
 mod receipts;
 mod resident;

@@ -12,7 +12,7 @@ use crate::slices::{self, Sliced, Slices};
 use crate::state::Promise;
 use crate::tickets::Ticket;
 use crate::variant::Content;
-use crate::{batches, cache, contained, images, jobs, models, receipts, runtime, state};
+use crate::{batches, cache, contained, images, jobs, models, pipeline, receipts, runtime, state};
 
 /// What an inference is asked for.
 pub(crate) struct Asked {
@@ -128,6 +128,9 @@ pub(crate) async fn infer(
     inputs: Vec<NamedTensor>,
     limits: Limits,
 ) -> Result<Answer, Error> {
+    if pipeline::is(version) {
+        return pipeline::infer(version, inputs, limits).await;
+    }
     let mut inputs = Inputs::Named(inputs);
     let mut safe = false;
     let slices = Slices::of(limits.slice_instructions);

@@ -6,14 +6,19 @@ use clap::{Args, Parser, Subcommand};
 
 mod access;
 mod input;
+mod jobs;
 mod registry;
+mod shard;
 
 pub use access::{AccessAction, AccessArgs, AuditArgs, RolesAction, RolesArgs};
 pub use input::{AnswerArgs, Colours, Fit, InputArgs, Layout, PictureArgs, Resize, Scale};
+pub use jobs::{JobsAction, JobsArgs, SubmitArgs};
 pub use registry::{
     DataArgs, DeleteArgs, LabelArgs, NameArgs, PolicyArgs, PropertiesAction, PropertiesArgs, ProvenanceArgs,
     ShowArgs, StatsArgs, UnloadArgs, UploadArgs, VerifyArgs,
 };
+use shard::{DEPLOY_NOTES, SHARD_NOTES};
+pub use shard::{DeployArgs, ShardArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +77,12 @@ pub enum Command {
     /// Upload a model file to the target as a name's next version
     #[command(after_help = UPLOAD_EXAMPLES)]
     Upload(UploadArgs),
+    /// Cut a model file into stages for several canisters
+    #[command(after_help = SHARD_NOTES)]
+    Shard(ShardArgs),
+    /// Serve the stages that `shard` wrote on canisters of their own, and the model on the target by them
+    #[command(after_help = DEPLOY_NOTES)]
+    Deploy(DeployArgs),
     /// List the models of the target
     List(ShowArgs),
     /// List the models of the target in the words of the Open Inference Protocol
@@ -79,6 +90,9 @@ pub enum Command {
     /// Ask a model of the target for an answer
     #[command(after_help = INFER_EXAMPLES)]
     Infer(InferArgs),
+    /// Submit inferences that the target runs by itself, over as many messages as they take; fetch them later
+    #[command(after_help = JOBS_EXAMPLES)]
+    Jobs(JobsArgs),
     /// Hold a receipt to inputs: the target computes the outputs again and compares all hashes
     #[command(after_help = VERIFY_NOTES)]
     Verify(VerifyArgs),
@@ -139,6 +153,17 @@ Examples:
 
 An upload that breaks off is resumed by the same command. A model whose weights lie in files of their own needs them in
 --data, in the order in which it names them; where they are missing, the error has their names in that order.";
+
+const JOBS_EXAMPLES: &str = "\
+Examples:
+  ic-nn jobs submit encoder --input input_ids=ids.npy --restart-on-upgrade
+  ic-nn jobs wait 17 --save out/
+  ic-nn jobs submit digits --input three.npy --wait --top 3
+  ic-nn jobs list
+  ic-nn jobs cancel 17
+
+Callers take turns; of your own jobs the one of the highest priority goes first. What is finished is kept for an hour, or for
+--retain seconds. A canister on this machine (--local) runs only while a command does: `wait` has it go on.";
 
 const VERIFY_NOTES: &str = "\
 Example:

@@ -12,9 +12,11 @@ mod ask;
 mod audit;
 mod delete;
 mod demo;
+mod deploy;
 mod describe;
 mod estimate;
 mod graphs;
+mod jobs;
 mod labels;
 mod memory;
 mod metadata;
@@ -26,6 +28,7 @@ mod receipt;
 mod registry;
 mod roles;
 mod run;
+mod shard;
 
 /// Does what the arguments say.
 pub fn execute(cli: Cli) -> Result<(), Failure> {
@@ -37,9 +40,12 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Estimate(args) => estimate::estimate(&args, progress),
         Command::Demo(args) => demo::demo(&args, progress),
         Command::Upload(args) => registry::upload(&args, progress),
+        Command::Shard(args) => shard::shard(&args, progress),
+        Command::Deploy(args) => deploy::deploy(&args, progress),
         Command::List(args) => registry::list(&args, progress),
         Command::Index(args) => registry::index(&args, progress),
         Command::Infer(args) => ask::infer(&args, progress),
+        Command::Jobs(args) => jobs::jobs(args.action, progress),
         Command::Verify(args) => receipt::verify(&args, progress),
         Command::Load(args) => graphs::load(&args, progress),
         Command::Unload(args) => graphs::unload(&args, progress),

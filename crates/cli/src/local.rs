@@ -19,6 +19,8 @@ use crate::wasm::{self, CanisterWasm};
 /// The file in a kept folder that names the canister; the host's own files are beside it in [`HOST`].
 const CANISTER: &str = "canister.txt";
 const HOST: &str = "host";
+/// Names those that stages of models are on.
+const FURTHER: &str = "stages.txt";
 /// Held while a command uses the folder.
 const LOCK: &str = "lock";
 
@@ -136,9 +138,69 @@ impl Local {
         self.install(InstallMode::Upgrade, wasm)
     }
 
+    /// The canister's id.
+    pub fn id(&self) -> Principal {
+        self.canister
+    }
+
+    /// So many further canisters on the same host, kept in the folder in their order: those that there are, upgraded where the wasm
+    /// is another by now, and new ones.
+    pub fn further(
+        &self,
+        count: usize,
+        named: Option<&Path>,
+        progress: Progress,
+    ) -> Result<Vec<Principal>, Failure> {
+        let path = self.kept.as_ref().map(|kept| kept.folder.join(FURTHER));
+        let text = path.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let mut ids: Vec<Principal> =
+            text.lines().filter_map(|id| Principal::from_text(id.trim()).ok()).collect();
+        let wasm = wasm::find(named)?;
+        let hash = Sha256::digest(&wasm.bytes);
+        for ix in 0..count {
+            let what = format!("installing the canister of stage {}", ix + 1);
+            match ids.get(ix) {
+                Some(id) => {
+                    let status =
+                        self.host.status(*id, self.sender).map_err(|e| Failure::failed(e.to_string()))?;
+                    if status.module_hash.as_deref() != Some(hash.as_slice()) {
+                        progress.briefly(&what, || self.install_on(*id, InstallMode::Upgrade, &wasm))?;
+                    }
+                }
+                None => {
+                    let id = self.host.create_canister(self.sender, CanisterSettings::default());
+                    progress.briefly(&what, || self.install_on(id, InstallMode::Install, &wasm))?;
+                    ids.push(id);
+                }
+            }
+        }
+        if let Some(path) = path {
+            self.save()?;
+            let text: String = ids.iter().map(|id| format!("{id}\n")).collect();
+            std::fs::write(&path, text)
+                .map_err(|e| Failure::unprepared(format!("cannot write {}: {e}", path.display())))?;
+        }
+        ids.truncate(count);
+        Ok(ids)
+    }
+
+    /// Cycles that a canister of this host holds.
+    pub fn balance(&self, canister: Principal) -> u128 {
+        self.host.cycles(canister)
+    }
+
+    /// What calls of a canister of this host go over.
+    pub fn at(&self, canister: Principal) -> At<'_> {
+        At { local: self, canister }
+    }
+
     fn install(&self, mode: InstallMode, wasm: &CanisterWasm) -> Result<(), Failure> {
+        self.install_on(self.canister, mode, wasm)
+    }
+
+    fn install_on(&self, canister: Principal, mode: InstallMode, wasm: &CanisterWasm) -> Result<(), Failure> {
         let arg = candid::encode_one(None::<InitArgs>).map_err(|e| Failure::failed(e.to_string()))?;
-        let installed = self.host.install(self.canister, self.sender, mode, &wasm.bytes, &arg);
+        let installed = self.host.install(canister, self.sender, mode, &wasm.bytes, &arg);
         self.count(self.host.last_cost().instructions);
         installed.map_err(|reject| {
             Failure::unprepared(format!("{} cannot be installed: {reject}", wasm.path.display()))
@@ -178,24 +240,46 @@ impl Local {
     }
 }
 
-impl Transport for Local {
+/// One of a host's canisters.
+pub struct At<'a> {
+    local: &'a Local,
+    canister: Principal,
+}
+
+impl Transport for At<'_> {
     fn update(&self, method: &str, arg: &[u8]) -> Result<Vec<u8>, CallError> {
-        let call = self.host.submit(self.canister, self.sender, method, arg)?;
-        let reply = self.host.await_call(call);
-        self.count(self.host.cost(call).unwrap_or_default().instructions);
+        let Local { host, sender, .. } = self.local;
+        let call = host.submit(self.canister, *sender, method, arg)?;
+        let reply = host.await_call(call);
+        self.local.count(host.cost(call).unwrap_or_default().instructions);
         Ok(reply?)
     }
 
     fn query(&self, method: &str, arg: &[u8]) -> Result<Vec<u8>, CallError> {
-        let reply = self.host.query(self.canister, self.sender, method, arg);
-        self.count(self.host.last_cost().instructions);
+        let Local { host, sender, .. } = self.local;
+        let reply = host.query(self.canister, *sender, method, arg);
+        self.local.count(host.last_cost().instructions);
         Ok(reply?)
     }
 
     /// Time here is the host's: it is moved forward, nobody waits.
     fn pause(&self, duration: std::time::Duration) {
-        self.host.advance_time(duration);
-        self.host.tick();
+        self.local.host.advance_time(duration);
+        self.local.host.tick();
+    }
+}
+
+impl Transport for Local {
+    fn update(&self, method: &str, arg: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.at(self.canister).update(method, arg)
+    }
+
+    fn query(&self, method: &str, arg: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.at(self.canister).query(method, arg)
+    }
+
+    fn pause(&self, duration: std::time::Duration) {
+        self.at(self.canister).pause(duration);
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use ic_nn_client::UploadEvent;
+use ic_nn_types::{JobState, JobStatus};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::format;
@@ -50,6 +51,16 @@ impl Progress {
         result
     }
 
+    /// A job that is waited for.
+    pub fn job(&self, job: u64) -> JobProgress {
+        let shown = !self.quiet && self.terminal;
+        let to = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let bar = ProgressBar::with_draw_target(Some(PARTS as u64), to);
+        bar.set_style(style("{bar:32.cyan/blue} {percent} % {elapsed} {msg}"));
+        bar.set_message(format!("job {job}"));
+        JobProgress { bar, plain: (!self.quiet && !self.terminal).then_some(*self), told: 0 }
+    }
+
     /// The upload of `total` bytes of `name`.
     pub fn upload(&self, name: &str, total: u64) -> UploadProgress {
         let bar = ProgressBar::with_draw_target(
@@ -71,6 +82,42 @@ impl Progress {
             total,
             told: 0,
         }
+    }
+}
+
+/// A job's bar, or its plain lines.
+pub struct JobProgress {
+    bar: ProgressBar,
+    plain: Option<Progress>,
+    /// Tenths that a plain line has told of.
+    told: u64,
+}
+
+/// Parts of a job's bar.
+const PARTS: f64 = 1_000.0;
+
+impl JobProgress {
+    /// Shows how far it is.
+    pub fn tell(&mut self, status: &JobStatus) {
+        let left = status.instructions_left.map_or(String::new(), |left| {
+            format!(", about {} instructions left", format::instructions(left))
+        });
+        let message = match (status.state, status.position) {
+            (JobState::Queued, Some(before)) if before > 0 => format!("job {} behind {before}", status.job),
+            _ => format!("job {}{left}", status.job),
+        };
+        self.bar.set_position((PARTS * status.progress) as u64);
+        self.bar.set_message(message.clone());
+        let tenths = (10.0 * status.progress) as u64;
+        if let (Some(plain), true) = (self.plain, tenths > self.told) {
+            self.told = tenths;
+            plain.note(&format!("{} % of {message}", tenths * 10));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn finish(self) {
+        self.bar.finish_and_clear();
     }
 }
 

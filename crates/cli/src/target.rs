@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use candid::Principal;
 use ic_nn_client::{AgentTransport, Client, ConnectError, Transport};
 
-use crate::args::TargetArgs;
+use crate::args::{DeployArgs, TargetArgs};
 use crate::failure::Failure;
 use crate::local::{Charge, Local};
 use crate::progress::Progress;
@@ -18,7 +18,15 @@ pub enum Target {
     /// A canister on this machine.
     Local(Box<Local>),
     /// A canister behind a URL.
-    Remote(Box<AgentTransport>),
+    Remote(Box<Remote>),
+}
+
+/// A canister behind a URL, and what reaches others there.
+pub struct Remote {
+    agent: AgentTransport,
+    id: Principal,
+    url: String,
+    identity: Option<PathBuf>,
 }
 
 impl Target {
@@ -55,7 +63,46 @@ impl Target {
         })?;
         let identity = args.identity.clone().or_else(|| variable("IC_NN_IDENTITY").map(PathBuf::from));
         let agent = AgentTransport::connect(&url, id, identity.as_deref()).map_err(connect_failure)?;
-        Ok(Target::Remote(Box::new(agent)))
+        Ok(Target::Remote(Box::new(Remote { agent, id, url, identity })))
+    }
+
+    /// The canister's id.
+    pub fn id(&self) -> Principal {
+        match self {
+            Target::Local(local) => local.id(),
+            Target::Remote(remote) => remote.id,
+        }
+    }
+
+    /// Canisters for so many stages: made on this machine, those that are named elsewhere.
+    pub fn stages(
+        &self,
+        args: &DeployArgs,
+        count: usize,
+        progress: Progress,
+    ) -> Result<Vec<Principal>, Failure> {
+        match self {
+            Target::Local(local) => local.further(count, args.target.wasm.wasm.as_deref(), progress),
+            Target::Remote(_) if args.on.len() == count => Ok(args.on.clone()),
+            Target::Remote(_) => Err(Failure::usage(format!(
+                "{count} stages have weights, --on names {} canisters",
+                args.on.len()
+            ))
+            .hint(
+                "create canisters with ic-nn installed, and name one for each stage in order: --on ID ID ...",
+            )),
+        }
+    }
+
+    /// A client of another canister, where the target is.
+    pub fn client_of(&self, canister: Principal) -> Result<Client<Box<dyn Transport + '_>>, Failure> {
+        Ok(Client::new(match self {
+            Target::Local(local) => Box::new(local.at(canister)),
+            Target::Remote(remote) => Box::new(
+                AgentTransport::connect(&remote.url, canister, remote.identity.as_deref())
+                    .map_err(connect_failure)?,
+            ),
+        }))
     }
 
     /// Whether the arguments or the environment name any target.
@@ -80,8 +127,22 @@ impl Target {
     pub fn client(&self) -> Client<Box<dyn Transport + '_>> {
         Client::new(match self {
             Target::Local(local) => Box::new(&**local),
-            Target::Remote(agent) => Box::new(&**agent),
+            Target::Remote(remote) => Box::new(&remote.agent),
         })
+    }
+
+    /// Does `work` and answers what it took of each canister's cycles, where that can be known.
+    pub fn burned<R>(&self, canisters: &[Principal], work: impl FnOnce() -> R) -> (R, Option<Vec<u128>>) {
+        let balances = || match self {
+            Target::Local(local) => Some(canisters.iter().map(|id| local.balance(*id)).collect::<Vec<_>>()),
+            Target::Remote(_) => None,
+        };
+        let before = balances();
+        let result = work();
+        let burned = before.zip(balances()).map(|(before, after)| {
+            before.into_iter().zip(after).map(|(before, after)| before.saturating_sub(after)).collect()
+        });
+        (result, burned)
     }
 
     /// Does `work` and answers what its calls were charged, where that can be known.

@@ -156,6 +156,29 @@ fn a_canister_is_kept_in_a_folder() {
 }
 
 #[test]
+fn jobs_are_submitted_waited_for_and_discarded() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let ic_nn = |arguments: &[&str]| kept(folder.path(), arguments);
+    ic_nn(&["upload", "digits", MODEL]).ok();
+    assert!(ic_nn(&["jobs", "list"]).ok().contains("no jobs"));
+    let job = ic_nn(&["jobs", "submit", "digits", "--input", SEVEN, "--slice", "1"]).ok();
+    assert_eq!(job, "1\n");
+    // It goes on while it is waited for, and is kept between commands.
+    let answer = json(&ic_nn(&["jobs", "wait", "1", "--top", "1", "--json"]).ok());
+    assert_eq!(answer["answers"][0]["top"]["classes"][0]["index"], 7);
+    assert_eq!(json(&ic_nn(&["jobs", "result", "1", "--top", "1", "--json"]).ok()), answer);
+    let job = json(&ic_nn(&["jobs", "show", "1", "--json"]).ok());
+    assert_eq!((&job["state"], &job["progress"]), (&"done".into(), &1.0.into()));
+    assert!(ic_nn(&["jobs", "list"]).ok().contains("digits:1"));
+    ic_nn(&["jobs", "cancel", "1"]).ok();
+    assert!(ic_nn(&["jobs", "show", "1"]).fails(1).contains("discarded"));
+    let said = ic_nn(&["jobs", "submit", "digits", "--input", SEVEN, "--wait", "--top", "1"]).ok();
+    assert!(said.contains("instructions"), "{said}");
+    assert!(ic_nn(&["jobs", "result", "9"]).fails(1).contains("no job 9"));
+}
+
+#[test]
 fn inputs_that_do_not_fit_name_both_sides() {
     need_canister();
     let folder = tempfile::tempdir().unwrap();
@@ -280,4 +303,35 @@ fn roles_access_and_properties_are_shown_and_set() {
     ic_nn(&["properties", "set", "digits", "colour", "red"]).fails(1);
     let capabilities = json(&ic_nn(&["capabilities", "--json"]).ok());
     assert!(capabilities["operators"].as_array().unwrap().contains(&"Conv".into()), "{capabilities}");
+}
+
+#[test]
+fn a_model_is_cut_deployed_and_asked() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (shards, local) = (path("shards"), path("local"));
+    let text = run(&["shard", MODEL, "--stages", "2", "--out", &shards]).ok();
+    assert!(
+        text.contains("2 stages and plan.json") && text.contains("the bits of the whole model"),
+        "{text}"
+    );
+    let plan = json(&std::fs::read_to_string(folder.path().join("shards/plan.json")).unwrap());
+    assert_eq!((plan["stages"].as_array().unwrap().len(), &plan["exact"]), (2, &Value::from(true)));
+    let deploy = ["-q", "deploy", "digits", "--shards", &shards, "--local", &local, "--json"];
+    let deployed = json(&run(&deploy).ok());
+    assert_eq!(deployed["model"], "digits:1");
+    let canisters: Vec<_> = deployed["stages"].as_array().unwrap().iter().map(|s| &s["canister"]).collect();
+    assert!(canisters[0] != canisters[1] && *canisters[0] != deployed["front"], "{deployed}");
+    let ask = ["-q", "infer", "digits", "--local", &local, "--input", SEVEN, "--top", "3", "--json"];
+    let answer = json(&run(&ask).ok());
+    let whole = json(&run(&["-q", "run", MODEL, "--input", SEVEN, "--top", "3", "--json"]).ok());
+    assert_eq!(answer["answers"][0]["outputs"], whole["answers"][0]["outputs"]);
+    // Again: what is there stays, on the same canisters.
+    let again = json(&run(&deploy).ok());
+    assert_eq!((&again["stages"], &again["model"]), (&deployed["stages"], &Value::from("digits:2")));
+    // A file that is not what the plan is of.
+    std::fs::write(folder.path().join("shards/stage-01.onnx"), b"other").unwrap();
+    let error = run(&deploy).fails(2);
+    assert!(error.contains("stage-01.onnx") && error.contains("not the file"), "{error}");
 }

@@ -25,6 +25,26 @@ pub(crate) fn from_onnx(raw: i32) -> Option<TensorType> {
     })
 }
 
+/// ONNX's number of a type of the wire.
+pub(crate) fn to_onnx(ty: TensorType) -> i32 {
+    let ty = match ty {
+        TensorType::FP16 => DataType::Float16,
+        TensorType::FP32 => DataType::Float,
+        TensorType::FP64 => DataType::Double,
+        TensorType::BF16 => DataType::Bfloat16,
+        TensorType::U8 => DataType::Uint8,
+        TensorType::I8 => DataType::Int8,
+        TensorType::U16 => DataType::Uint16,
+        TensorType::I16 => DataType::Int16,
+        TensorType::U32 => DataType::Uint32,
+        TensorType::I32 => DataType::Int32,
+        TensorType::U64 => DataType::Uint64,
+        TensorType::I64 => DataType::Int64,
+        TensorType::BOOL => DataType::Bool,
+    };
+    ty as i32
+}
+
 /// ONNX's own name of an element type, for messages.
 pub(crate) fn onnx_name(raw: i32) -> String {
     DataType::try_from(raw).map_or_else(|_| format!("element type {raw}"), |t| t.as_str_name().to_owned())

@@ -358,7 +358,7 @@ impl Graph {
     /// # Errors
     /// The first thing that does not fit.
     pub fn arrange(&self, inputs: Vec<NamedTensor>, limits: &Limits) -> Result<Arranged, InferError> {
-        let tensors = tensors::arrange(&self.description, inputs)?;
+        let tensors = tensors::arrange(&self.description.inputs, inputs)?;
         let values = self.values(&tensors, limits)?;
         Ok(Arranged { tensors, values })
     }

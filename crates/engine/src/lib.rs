@@ -32,9 +32,11 @@ mod operators;
 mod ops;
 mod pairs;
 mod parted;
+mod parts;
 mod plan;
 mod price;
 mod run;
+pub mod shard;
 mod source;
 pub mod stream;
 mod streamed;
@@ -53,7 +55,7 @@ pub use plan::NodeCost;
 pub use price::Estimate;
 pub use run::{Progress, Run};
 pub use streamed::File;
-pub use tensors::check_part;
+pub use tensors::{arrange_described, check_part};
 
 /// The engine behind this crate and its version.
 pub const ENGINE: &str = "tract 0.23.9";

@@ -18,7 +18,7 @@ use crate::lower::Passes;
 use crate::ops::Kernel;
 use crate::run::{Core, Run};
 use crate::source::Source;
-use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, price};
+use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, parts, price};
 
 /// An output of a graph, whatever the shapes.
 pub(crate) struct Output {
@@ -89,6 +89,7 @@ impl Plan {
         let engine = |e: TractError| refused_or(&e);
         let mut typed = source.into_typed(shapes, values)?;
         held::hold(&mut typed).map_err(engine)?;
+        parts::hide(&mut typed);
         let mut packing = lower::packing(precision);
         lower::lower_early(&mut typed, &mut packing, passes).map_err(engine)?;
         let mut typed = typed.into_decluttered().map_err(engine)?;
@@ -96,6 +97,7 @@ impl Plan {
         let macs = macs(&typed).map_err(engine)?;
         lower::lower(&mut typed, &mut packing, passes).map_err(engine)?;
         held::release(&mut typed).map_err(engine)?;
+        parts::show(&mut typed);
         Ok((typed, macs))
     }
 

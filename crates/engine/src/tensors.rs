@@ -11,22 +11,23 @@ use crate::{InferError, InputError, element};
 /// Puts the caller's tensors in the graph's order and checks names, types, shapes, symbols and byte lengths.
 ///
 /// A name that no input has is taken as a decimal index, as Wasmtime does.
-pub(crate) fn arrange(graph: &Description, inputs: Vec<NamedTensor>) -> Result<Vec<Wire>, InputError> {
-    let mut slots: Vec<Option<Wire>> = graph.inputs.iter().map(|_| None).collect();
+pub(crate) fn arrange(
+    described: &[InputDescription],
+    inputs: Vec<NamedTensor>,
+) -> Result<Vec<Wire>, InputError> {
+    let mut slots: Vec<Option<Wire>> = described.iter().map(|_| None).collect();
     for (name, tensor) in inputs {
-        let ix = position(&graph.inputs, &name)
-            .ok_or_else(|| InputError::Unknown { name: clip(&name), known: interface(&graph.inputs) })?;
+        let ix = position(described, &name)
+            .ok_or_else(|| InputError::Unknown { name: clip(&name), known: interface(described) })?;
         if slots[ix].replace(tensor).is_some() {
-            return Err(InputError::Duplicate { name: graph.inputs[ix].name.clone() });
+            return Err(InputError::Duplicate { name: described[ix].name.clone() });
         }
     }
     let mut symbols = HashMap::new();
     let mut arranged = Vec::with_capacity(slots.len());
-    for (input, slot) in graph.inputs.iter().zip(slots) {
-        let mut tensor = slot.ok_or_else(|| InputError::Missing {
-            name: input.name.clone(),
-            known: interface(&graph.inputs),
-        })?;
+    for (input, slot) in described.iter().zip(slots) {
+        let mut tensor = slot
+            .ok_or_else(|| InputError::Missing { name: input.name.clone(), known: interface(described) })?;
         check(input, &mut tensor, &mut symbols)?;
         arranged.push(tensor);
     }
@@ -159,17 +160,8 @@ fn check_shape<'a>(
     Ok(())
 }
 
-/// Holds an input, or a part of its bytes from `offset`, to what the graph takes; gives the input's name and the bytes of the
-/// whole tensor. Axes of one name are compared when all inputs are there.
-///
-/// # Errors
-/// What does not fit.
-pub fn check_part(
-    inputs: &[TensorDescription],
-    name: &str,
-    tensor: &Wire,
-    offset: Option<u64>,
-) -> Result<(String, u64), InputError> {
+/// Inputs that are described as on the wire.
+fn described(inputs: &[TensorDescription]) -> Vec<InputDescription> {
     let shape_of = |i: &TensorDescription| -> Vec<Dimension> {
         i.dimensions
             .iter()
@@ -181,10 +173,36 @@ pub fn check_part(
             })
             .collect()
     };
-    let inputs: Vec<InputDescription> = inputs
+    inputs
         .iter()
         .map(|i| InputDescription { name: i.name.clone(), ty: i.ty, dimensions: shape_of(i) })
-        .collect();
+        .collect()
+}
+
+/// Puts tensors in the order of inputs that are described as on the wire, each held to its description, as
+/// [`Graph::arrange`](crate::Graph::arrange) does for a graph.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn arrange_described(
+    inputs: &[TensorDescription],
+    named: Vec<NamedTensor>,
+) -> Result<Vec<Wire>, InputError> {
+    arrange(&described(inputs), named)
+}
+
+/// Holds an input, or a part of its bytes from `offset`, to what the graph takes; gives the input's name and the bytes of the
+/// whole tensor. Axes of one name are compared when all inputs are there.
+///
+/// # Errors
+/// What does not fit.
+pub fn check_part(
+    inputs: &[TensorDescription],
+    name: &str,
+    tensor: &Wire,
+    offset: Option<u64>,
+) -> Result<(String, u64), InputError> {
+    let inputs = described(inputs);
     let ix = position(&inputs, name)
         .ok_or_else(|| InputError::Unknown { name: clip(name), known: interface(&inputs) })?;
     let input = &inputs[ix];

@@ -2,7 +2,8 @@
 //!
 //! Labels are wasi-nn's (`wasi:nn@0.2.0-rc-2024-10-28`), kebab-case written in snake_case as Candid
 //! bindings do. The interface itself is `candid/ic_nn.did`; a test holds the two equal. This crate knows
-//! neither ic-cdk nor tract and does no work: no I/O, no algorithm beyond element counting.
+//! neither ic-cdk nor tract and does no work: no I/O, no algorithm beyond element counting and the bytes of a
+//! pipeline's manifest.
 
 mod access;
 mod error;
@@ -10,6 +11,7 @@ mod graph;
 mod inference;
 mod job;
 mod memory;
+mod pipeline;
 mod receipt;
 mod registry;
 mod server;
@@ -31,6 +33,7 @@ pub use inference::{
 };
 pub use job::{Job, JobListRequest, JobOutput, JobPage, JobRequest, JobState, JobStatus};
 pub use memory::{MemoryGraph, MemoryModel, MemoryStatus, WeightCache};
+pub use pipeline::{MAX_PIPELINE_BYTES, MAX_PIPELINE_STAGES, PIPELINE_MAGIC, Pipeline, PipelineStage};
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{
     DeleteRequest, IndexEntry, ListPage, ListRequest, ModelState, ModelSummary, Provenance, VersionPolicy,

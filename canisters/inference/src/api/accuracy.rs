@@ -9,7 +9,7 @@ use super::inference::{account, limits};
 use crate::authority::Spender;
 use crate::run::{self, Limits};
 use crate::wire::Arg;
-use crate::{state, variant};
+use crate::{pipeline, state, variant};
 
 #[update(hidden = true, decode_with = "crate::wire::decode_all::<(InferRequest, Option<String>)>")]
 pub(super) async fn quantization_error(
@@ -18,6 +18,7 @@ pub(super) async fn quantization_error(
     let spender = Spender::check()?;
     let (InferRequest { model, inputs, outputs, parameters }, quantize) = arguments?;
     let version = state::store(|s| s.resolve(&model))?;
+    pipeline::refuse(&version, "ask its stages how far quantised weights are apart, where they are")?;
     let limits = limits(&version, &parameters.unwrap_or_default())?;
     let limits = Limits { cache_entries: 0, hash: false, ..limits };
     let quantised =

@@ -16,7 +16,7 @@ use crate::facts::Facts;
 use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::Content;
 use crate::wire::Arg;
-use crate::{images, models, price, runtime, state};
+use crate::{images, models, pipeline, price, runtime, state};
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<EstimateRequest>")]
 pub(super) fn estimate(request: Arg<EstimateRequest>) -> Result<EstimateResponse, Error> {
@@ -27,6 +27,7 @@ pub(super) fn estimate(request: Arg<EstimateRequest>) -> Result<EstimateResponse
         (None, Some(graph)) => version_of(graph)?,
         _ => return Err(Error::invalid_argument("an estimate is of a `model` or of a `graph`, one of both")),
     };
+    pipeline::refuse(&version, "ask its stages what they take, where they are")?;
     let stored = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
     if !state::residents(|r| r.has(Content::of(&version))) {
         let start = images::start_instructions(&version).unwrap_or(u64::MAX).min(stored.load_instructions);

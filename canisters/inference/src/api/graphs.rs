@@ -21,7 +21,7 @@ use crate::slices::{self, Slices};
 use crate::tickets::Ticket;
 use crate::variant::Content;
 use crate::wire::Arg;
-use crate::{audit, contained, images, state};
+use crate::{audit, contained, images, pipeline, state};
 
 thread_local! {
     /// Handles whose graphs are on their way into the heap, or warm up.
@@ -62,13 +62,20 @@ pub(super) async fn load(arguments: Arg<LoadArguments>) -> Result<Graph, Error> 
             "load takes at least one builder, none came; the first is the model's file",
         ));
     };
-    let encoding = encoding::check(encoding, first)?;
+    let manifest = ic_nn_types::Pipeline::is(first);
+    let encoding = if manifest { encoding } else { encoding::check(encoding, first)? };
     let bytes: u64 = files.iter().map(|f| f.len() as u64).sum();
     let mut hash = Sha256::new();
     files.iter().for_each(|f| hash.update(f));
     let sha256: [u8; 32] = hash.finalize().into();
     state::store(|s| s.keep_grows_by(bytes))?;
-    let loaded = match probe(Candidate::Files { files, sha256, encoding }).await {
+    let probed = if manifest {
+        let slices: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+        pipeline::tried(encoding, &slices).await.map(|facts| (facts, files))
+    } else {
+        probe(Candidate::Files { files, sha256, encoding }).await
+    };
+    let loaded = match probed {
         Ok((facts, files)) => keep(&uploader, &files, sha256, encoding, &facts).await,
         Err(e) => Err(e),
     };
@@ -142,12 +149,16 @@ pub(super) async fn load_by_name(model: Arg<String>) -> Result<Graph, Error> {
 /// Brings an open graph into the heap and warms it up.
 pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> {
     let _loading = Loading::begin(graph);
-    // Again where it was only to be written as an image that is then read where it lies.
-    for _ in 0..2 {
-        if !state::residents(|r| r.has(Content::of(version))) {
-            let reply = contained::call(internal::LOAD, graph).await?;
-            internal::done(&reply)?;
-            images::keep(version).await;
+    if pipeline::is(version) {
+        pipeline::bring(version).await?;
+    } else {
+        // Again where it was only to be written as an image that is then read where it lies.
+        for _ in 0..2 {
+            if !state::residents(|r| r.has(Content::of(version))) {
+                let reply = contained::call(internal::LOAD, graph).await?;
+                internal::done(&reply)?;
+                images::keep(version).await;
+            }
         }
     }
     refresh_pins();
@@ -224,6 +235,7 @@ pub(super) fn release(version: &Version) {
         return;
     }
     state::residents(|r| r.drop_unpinned(Content::of(version)));
+    pipeline::forget(version.sha256);
     if version.is_anonymous() {
         let _ = state::store(|s| s.discard(&version.name));
     }

@@ -18,7 +18,7 @@ use crate::run::{self, Answer, Inputs, Limits};
 use crate::slices::UPDATE_INSTRUCTIONS;
 use crate::variant::{self, Content};
 use crate::wire::{self, Arg};
-use crate::{images, jobs, models, receipts, runtime, state};
+use crate::{images, jobs, models, pipeline, receipts, runtime, state};
 
 /// Instructions that the Internet Computer grants a query.
 pub(super) const QUERY_INSTRUCTIONS: u64 = 5_000_000_000;
@@ -47,6 +47,7 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
     let version = state::store(|s| s.resolve(&model))?;
     let parameters = parameters.unwrap_or_default();
     let limits = limits(&version, &parameters)?;
+    pipeline::refuse(&version, "a query cannot call them; call `infer`, an update")?;
     refuse_what_cannot_load(&version)?;
     let load_instructions = models::make_resident(&version)?;
     let heap = state::limits();

@@ -12,7 +12,7 @@ use crate::slices::{self, Slices};
 use crate::tickets::Ticket;
 use crate::variant::{self, Content};
 use crate::wire::Arg;
-use crate::{cache, contained, images, state};
+use crate::{cache, contained, images, pipeline, state};
 
 /// Most answers that a model's cache may keep.
 const MAX_CACHE: usize = 10_000;
@@ -190,7 +190,7 @@ fn set(version: &Version) -> Result<Vec<(String, String)>, Error> {
 
 /// What is told and cannot be set.
 fn told(version: &Version, facts: &Facts) -> Vec<(&'static str, String, &'static str)> {
-    let resident = state::residents(|r| r.has(Content::of(version)));
+    let resident = pipeline::is_here(version);
     let sha256: String = version.sha256.iter().map(|b| format!("{b:02x}")).collect();
     vec![
         ("model", format!("{}:{}", version.name, version.version), "name and version in the registry"),
@@ -262,6 +262,7 @@ async fn quantize(version: &Version, variant: u8) -> Result<(), Error> {
     if version.variant == variant {
         return Ok(());
     }
+    pipeline::refuse(version, "quantise its stages where they are")?;
     let remade = Remade { name: version.name.clone(), version: version.version, variant };
     let ticket = Ticket::new(Remake::Asked(remade, Slices::of(None)));
     slices::until_done::<Remake>(internal::REMAKE, &ticket).await

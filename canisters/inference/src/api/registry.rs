@@ -11,7 +11,7 @@ use crate::authority::{Admin, Reader, Uploader};
 use crate::facts::Facts;
 use crate::variant::Content;
 use crate::wire::Arg;
-use crate::{audit, cache, contained, state};
+use crate::{audit, cache, contained, pipeline, state};
 
 /// Contexts that a deletion closes in a message: each is a few writes to stable memory.
 const CONTEXTS_PER_MESSAGE: usize = 1_000;
@@ -62,7 +62,7 @@ fn resident_handles() -> Vec<u64> {
     state::store(|s| {
         s.graphs()
             .flatten()
-            .filter(|g| s.get(&g.name, g.version).is_ok_and(|v| state::residents(|r| r.has(Content::of(&v)))))
+            .filter(|g| s.get(&g.name, g.version).is_ok_and(|v| pipeline::is_here(&v)))
             .map(|g| g.graph)
             .collect()
     })
@@ -77,6 +77,8 @@ pub(super) fn describe(model: Arg<String>) -> Result<GraphDescription, Error> {
 
 /// All that is known of a version.
 pub(super) fn described(version: Version) -> Result<GraphDescription, Error> {
+    // A pipeline is of no encoding.
+    let encoding = Some(version.encoding).filter(|_| !pipeline::is(&version));
     state::store(|s| {
         let facts = Facts::decode(&s.facts(&version.name, version.version)?)?;
         Ok(GraphDescription {
@@ -84,7 +86,7 @@ pub(super) fn described(version: Version) -> Result<GraphDescription, Error> {
             labels: s.labels_of(&version.name, version.version)?,
             name: version.name,
             version: version.version,
-            encoding: Some(version.encoding),
+            encoding,
             sha256: version.sha256.to_vec(),
             bytes: version.bytes,
             inputs: facts.inputs,
@@ -125,6 +127,7 @@ pub(super) async fn delete(request: Arg<DeleteRequest>) -> Result<u32, Error> {
     graphs::refresh_pins();
     for content in files.into_iter().flat_map(Content::all) {
         state::residents(|r| r.drop_unpinned(content));
+        pipeline::forget(content.sha256);
         cache::forget(content);
     }
     // Contexts on what is gone answer so already; here they stop counting as open, some in each message.

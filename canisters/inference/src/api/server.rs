@@ -13,9 +13,8 @@ use super::{graphs, http};
 use crate::authority::Reader;
 use crate::facts::Facts;
 use crate::slices::UPDATE_INSTRUCTIONS;
-use crate::variant::Content;
 use crate::wire::{self, Arg};
-use crate::{receipts, runtime, state};
+use crate::{pipeline, receipts, runtime, state};
 
 /// The wasi-nn specification that is mirrored.
 const SPECIFICATION: &str = "wasi:nn@0.2.0-rc-2024-10-28";
@@ -35,9 +34,7 @@ pub(super) fn is_ready() -> bool {
     let open: Vec<(u64, Version)> = state::store(|s| {
         s.graphs().flatten().filter_map(|g| s.get(&g.name, g.version).ok().map(|v| (g.graph, v))).collect()
     });
-    open.iter().all(|(graph, version)| {
-        !graphs::is_loading(*graph) && state::residents(|r| r.has(Content::of(version)))
-    })
+    open.iter().all(|(graph, version)| !graphs::is_loading(*graph) && pipeline::is_here(version))
 }
 
 #[query(hidden = true)]
@@ -84,9 +81,7 @@ pub(super) fn limits() -> Limits {
 #[query(hidden = true, decode_with = "crate::wire::decode::<String>")]
 pub(super) fn model_ready(model: Arg<String>) -> bool {
     let Ok(Ok(version)) = model.map(|model| state::store(|s| s.resolve(&model))) else { return false };
-    version
-        .graph
-        .is_none_or(|graph| !graphs::is_loading(graph) && state::residents(|r| r.has(Content::of(&version))))
+    version.graph.is_none_or(|graph| !graphs::is_loading(graph) && pipeline::is_here(&version))
 }
 
 #[query(hidden = true, decode_with = "crate::wire::decode::<String>")]

@@ -10,7 +10,7 @@ use super::graphs::probe;
 use super::internal::{self, Candidate};
 use crate::authority::Uploader;
 use crate::wire::Arg;
-use crate::{audit, contained, images, state};
+use crate::{audit, contained, images, pipeline, state};
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<UploadSpec>")]
 pub(super) async fn upload_begin(spec: Arg<UploadSpec>) -> Result<UploadStatus, Error> {
@@ -110,8 +110,14 @@ async fn publish(upload: u64, commit: &mut UnderWay) -> Result<ModelVersion, Err
         Ok::<_, Error>(head)
     })?;
     let named = state::store(|s| s.upload_encoding(upload))?;
-    let encoding = encoding::check(named, &head)?;
-    let (facts, _) = probe(Candidate::Upload { upload, sha256: verified.sha256(), encoding }).await?;
+    let (encoding, facts) = match pipeline::uploaded(upload, named, &head).await {
+        Some(facts) => (GraphEncoding::Autodetect, facts?),
+        None => {
+            let encoding = encoding::check(named, &head)?;
+            let candidate = Candidate::Upload { upload, sha256: verified.sha256(), encoding };
+            (encoding, probe(candidate).await?.0)
+        }
+    };
     contained::room(facts.len() as u64).await?;
     let now = ic_cdk::api::time();
     let model = state::store(|s| s.publish(verified.found(encoding), &facts, now))?;

@@ -10,6 +10,9 @@ use crate::output::{Answer, Presentation};
 use crate::progress::Progress;
 use crate::target::Target;
 
+/// The one operator of a model whose stages are on other canisters.
+const PIPELINE: &str = "pipeline";
+
 /// By which kind of call a model is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
@@ -67,7 +70,11 @@ pub fn infer(args: &InferArgs, progress: Progress) -> Result<(), Failure> {
         )));
     }
     // What a query answers nobody has signed, a receipt least of all.
-    let by = if args.update || args.receipt.is_some() { By::Update } else { By::Query };
+    let pipeline = description.operators.iter().any(|operator| operator.operator == PIPELINE);
+    if pipeline && !args.update {
+        progress.note("a pipeline calls its stages, which a query cannot: asking by an update");
+    }
+    let by = if args.update || args.receipt.is_some() || pipeline { By::Update } else { By::Query };
     let parameters = InferParameters { receipt: args.receipt.as_ref().map(|_| true), ..Default::default() };
     let answers = progress.briefly(&format!("asking {}", args.model), || {
         ask_for(&target, &args.model, &cases, by, parameters)

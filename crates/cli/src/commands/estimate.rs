@@ -51,7 +51,7 @@ fn of_model(target: &Target, model: &str, args: &EstimateArgs, progress: Progres
     let client = target.client();
     let described = client.describe(model)?;
     let names: Vec<&str> = described.inputs.iter().map(|i| i.name.as_str()).collect();
-    let shapes = args.shapes.iter().map(|text| shape(text, &names)).collect::<Result<_, _>>()?;
+    let shapes = shapes(&args.shapes, &names)?;
     let request = EstimateRequest { model: Some(model.to_owned()), graph: None, shapes };
     let estimate = progress.briefly(&format!("estimating {model}"), || client.estimate(&request))?;
     let model = format!("{}:{}", described.name, estimate.version);
@@ -115,6 +115,11 @@ fn json(model: &str, e: &EstimateResponse) -> Value {
 }
 
 /// `NAME=1x3x224x224`, the name left away where there is one input.
+/// Shapes as arguments have them, of inputs of these names.
+pub fn shapes(texts: &[String], inputs: &[&str]) -> Result<Vec<NamedShape>, Failure> {
+    texts.iter().map(|text| shape(text, inputs)).collect()
+}
+
 fn shape(text: &str, inputs: &[&str]) -> Result<NamedShape, Failure> {
     let (name, dimensions) = match (text.rsplit_once('='), inputs) {
         (Some(parts), _) => parts,

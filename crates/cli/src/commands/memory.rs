@@ -31,11 +31,11 @@ pub fn memory(args: &ShowArgs, progress: Progress) -> Result<(), Failure> {
         let mut table = table(&["graph in the heap", "heap", "streamed", "of it cached", "stays"]);
         for graph in &status.graphs {
             table.add_row([
-                &graph.models.join(", "),
-                &format::bytes(graph.bytes),
-                &format::bytes(graph.streamed_bytes),
-                &format::bytes(graph.cached_bytes),
-                if graph.pinned { "yes" } else { "no" },
+                graph.models.join(", "),
+                format::bytes(graph.bytes),
+                format::bytes(graph.streamed_bytes),
+                format::bytes(graph.cached_bytes),
+                if graph.pinned { "yes" } else { "no" }.to_owned(),
             ]);
         }
         say!("{table}");

@@ -1,6 +1,10 @@
 //! Jobs.
 
-use ic_nn_types::{Job, JobListRequest, JobPage, JobRequest, JobStatus, OutputPart, OutputRange, Tensor};
+use std::time::Duration;
+
+use ic_nn_types::{
+    Job, JobListRequest, JobPage, JobRequest, JobState, JobStatus, OutputPart, OutputRange, Tensor,
+};
 
 use super::contexts::whole;
 use crate::{Client, ClientError, Transport};
@@ -29,6 +33,18 @@ impl<T: Transport> Client<T> {
     /// An output of any size, in as many calls as it takes.
     pub fn fetch_job_output(&self, job: Job, name: &str) -> Result<Tensor, ClientError> {
         whole(name, |range| self.job_result(job, name, Some(range)))
+    }
+
+    /// Asks every second how far a job is, tells `watch`, and answers when it is finished.
+    pub fn job_wait(&self, job: Job, watch: &mut dyn FnMut(&JobStatus)) -> Result<JobStatus, ClientError> {
+        loop {
+            let status = self.job_status(job)?;
+            watch(&status);
+            if !matches!(status.state, JobState::Queued | JobState::Running) {
+                return Ok(status);
+            }
+            self.transport().pause(Duration::from_secs(1));
+        }
     }
 
     /// Stops a job, or discards it where it is finished.

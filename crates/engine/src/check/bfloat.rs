@@ -34,7 +34,7 @@ const SHAPES: [&str; 2] = ["Shape", "Size"];
 const FIRST_ONLY: [&str; 4] = ["Dropout", "MaxPool", "TopK", "Unique"];
 
 /// Whether a declared value holds bfloat16.
-pub(super) fn declares(value: &ValueInfoProto) -> bool {
+pub(crate) fn declares(value: &ValueInfoProto) -> bool {
     match value.r#type.as_ref().and_then(|t| t.value.as_ref()) {
         Some(type_proto::Value::TensorType(tensor)) => tensor.elem_type == BFLOAT16,
         _ => false,

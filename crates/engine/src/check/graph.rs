@@ -383,7 +383,7 @@ fn place_of(node: &NodeProto, ix: usize) -> String {
 }
 
 /// Names that a node reads, those that its subgraphs read from outside included.
-pub(super) fn reads(node: &NodeProto) -> Vec<&str> {
+pub(crate) fn reads(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = node.input.iter().map(String::as_str).collect();
     for graph in node.attribute.iter().flat_map(|a| a.g.iter().chain(&a.graphs)) {
         names.extend(graph.node.iter().flat_map(reads));

@@ -20,6 +20,9 @@ use crate::operators::{MAX_OPSET, MIN_OPSET, is_onnx};
 use crate::streamed::{self, Away, File};
 use crate::{Limits, ModelError};
 
+pub(crate) use bfloat::declares as is_bfloat;
+pub(crate) use graph::reads;
+
 /// Most nodes a model may have, subgraphs included: far above exported networks (thousands), far below what would
 /// spend an update's instructions on bookkeeping alone.
 pub(crate) const MAX_NODES: usize = 100_000;
@@ -74,15 +77,8 @@ pub(crate) fn check_parts(bytes: Vec<u8>, data: Vec<File>, limits: &Limits) -> R
     if bytes.is_empty() {
         return Err(ModelError::NotOnnx { reason: "the file is empty".into() });
     }
-    let mut proto = ModelProto::decode(bytes.as_slice()).map_err(|e| ModelError::NotOnnx {
-        reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
-    })?;
+    let (mut proto, away) = decoded(&bytes, data, limits)?;
     drop(bytes);
-    let away = match proto.graph.as_mut().filter(|_| !data.is_empty()) {
-        Some(graph) => external::resolve(graph, &data, limits)?,
-        None => vec![],
-    };
-    drop(data);
     let opset = opset(&proto)?;
     let mut walk = graph::Walk::new(limits, opset);
     for function in &proto.functions {
@@ -109,6 +105,23 @@ pub(crate) fn check_parts(bytes: Vec<u8>, data: Vec<File>, limits: &Limits) -> R
         away,
         proto,
     })
+}
+
+/// The file decoded, its external data put in their places; nothing of it is checked.
+pub(crate) fn resolved(bytes: &[u8], data: Vec<Vec<u8>>, limits: &Limits) -> Result<ModelProto, ModelError> {
+    Ok(decoded(bytes, data.into_iter().map(File::from).collect(), limits)?.0)
+}
+
+/// [`resolved`], and what stays where it is.
+fn decoded(bytes: &[u8], data: Vec<File>, limits: &Limits) -> Result<(ModelProto, Vec<Away>), ModelError> {
+    let mut proto = ModelProto::decode(bytes).map_err(|e| ModelError::NotOnnx {
+        reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
+    })?;
+    let away = match proto.graph.as_mut().filter(|_| !data.is_empty()) {
+        Some(graph) => external::resolve(graph, &data, limits)?,
+        None => vec![],
+    };
+    Ok((proto, away))
 }
 
 /// Nodes that work with quantised integers, by their operators' names.
