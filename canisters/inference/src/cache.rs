@@ -69,6 +69,11 @@ pub(crate) fn keep(model: Content, inputs: &Hash, outputs: &[NamedTensor], entri
     });
 }
 
+/// Bytes of all answers.
+pub(crate) fn bytes() -> u64 {
+    CACHE.with_borrow(|c| c.bytes as u64)
+}
+
 /// Forgets the model's answers.
 pub(crate) fn forget(model: Content) {
     CACHE.with_borrow_mut(|c| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ic_nn_types::InitArgs;
 
-use crate::{api, jobs, memory, runtime, state};
+use crate::{api, jobs, memory, runtime, state, streams};
 
 #[ic_cdk::init]
 fn init(args: Option<InitArgs>) {
@@ -36,6 +36,7 @@ fn apply(args: Option<InitArgs>) {
     {
         ic_cdk::api::trap(e.to_string());
     }
+    streams::resize();
 }
 
 /// Loads the graphs that have an open handle, and warms them up. One that fails is told in the log and loads at its next

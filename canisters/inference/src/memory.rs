@@ -1,6 +1,9 @@
 //! The map of stable memory. Every `MemoryId` of the canister is named here and nowhere else; an id is never given
 //! another meaning.
 
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+
 use ic_nn_store::{Memories, PAGE_BYTES};
 use ic_stable_structures::memory_manager::{MemoryId, MemoryManager, VirtualMemory};
 use ic_stable_structures::{DefaultMemoryImpl, Memory as StableMemory};
@@ -22,16 +25,19 @@ impl StableMemory for Memory {
     }
 
     fn read(&self, offset: u64, dst: &mut [u8]) {
+        touch(dst.len());
         self.0.read(offset, dst);
     }
 
     #[allow(unsafe_code, reason = "the trait's own way writes zeros first, an instruction a byte")]
     unsafe fn read_unsafe(&self, offset: u64, dst: *mut u8, count: usize) {
+        touch(count);
         // SAFETY: the caller's.
         unsafe { self.0.read_unsafe(offset, dst, count) }
     }
 
     fn write(&self, offset: u64, src: &[u8]) {
+        touch(src.len());
         self.0.write(offset, src);
     }
 }
@@ -56,8 +62,10 @@ const IDS: [(&str, MemoryId); 19] = [
     ("images", MemoryId::new(15)),
     ("jobs", MemoryId::new(16)),
     ("job_data", MemoryId::new(17)),
-    ("blobs", MemoryId::new(100)),
+    ("blobs", BLOBS_ID),
 ];
+
+const BLOBS_ID: MemoryId = MemoryId::new(100);
 
 /// Pages of a bucket: 2 MiB. The manager addresses 32,768 buckets, 64 GiB; an empty canister takes one for each table.
 const BUCKET_PAGES: u16 = 32;
@@ -69,9 +77,47 @@ const MOST_PAGES: u64 = (32_768 - 256) * BUCKET_PAGES as u64;
 /// inference, may write to.
 const SPARE_BUCKETS: u64 = 8;
 
+/// Bytes that a message touches at most before it leaves the rest to the next: the Internet Computer lets an update touch 2 GiB. What
+/// is left is for whole pages of which some bytes are read, as a matrix is that is packed on the way.
+const MOST_TOUCHED: u64 = 3 << 29;
+
+/// What does not count.
+const LITTLE: u64 = 1 << 28;
+
 thread_local! {
+    /// Bytes of stable memory that this message has read and written.
+    static TOUCHED: Cell<u64> = const { Cell::new(0) };
     static MANAGER: MemoryManager<DefaultMemoryImpl> =
         MemoryManager::init_with_bucket_size(DefaultMemoryImpl::default(), BUCKET_PAGES);
+    /// The memory of the model files.
+    static BLOBS: VirtualMemory<DefaultMemoryImpl> = MANAGER.with(|m| m.get(BLOBS_ID));
+}
+
+fn touch(bytes: usize) {
+    TOUCHED.set(TOUCHED.get().saturating_add(bytes as u64));
+}
+
+/// Counts from nothing: a message begins that may touch much.
+pub(crate) fn begin_message() {
+    TOUCHED.set(0);
+}
+
+/// Whether this message may go on with a step of so many instructions, which reads no more bytes than that: always, where it has read
+/// little so far. What reads much is cut into steps of 1 B.
+pub(crate) fn may_touch(instructions: u64) -> bool {
+    let touched = TOUCHED.get();
+    touched < LITTLE || touched.saturating_add(instructions) <= MOST_TOUCHED
+}
+
+/// Fills `to` from the memory of the model files.
+///
+/// # Panics
+/// Where it is not that long: whoever asks holds what it reads.
+#[allow(unsafe_code, reason = "zeros would cost an instruction a byte")]
+pub(crate) fn fill(offset: u64, to: &mut [MaybeUninit<u8>]) {
+    touch(to.len());
+    // SAFETY: there is room for so many bytes, which are only written.
+    BLOBS.with(|blobs| unsafe { blobs.read_unsafe(offset, to.as_mut_ptr().cast(), to.len()) });
 }
 
 /// The store's memories in the canister's stable memory.
@@ -92,6 +138,14 @@ pub(crate) fn lacking_pages(bytes: u64) -> u64 {
     let wanted = bytes.div_ceil(PAGE_BYTES * bucket) + SPARE_BUCKETS;
     // One page in front of the buckets is the manager's own.
     (1 + (buckets + wanted) * bucket).saturating_sub(DefaultMemoryImpl::default().size())
+}
+
+/// Bytes of all the tables, and of the memory of the model files.
+pub(crate) fn sizes() -> (u64, u64) {
+    let of = |id| MANAGER.with(|m| m.get(id)).size() * PAGE_BYTES;
+    let all: u64 = IDS.map(|(_, id)| of(id)).iter().sum();
+    let blobs = of(BLOBS_ID);
+    (all - blobs, blobs)
 }
 
 /// Grows stable memory; whether the subnet granted it.

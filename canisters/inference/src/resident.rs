@@ -25,9 +25,43 @@ pub(crate) struct Resident {
     drawing: Option<Drawing>,
     content: Content,
     pinned: bool,
+    /// Heap that it was seen to take.
+    bytes: u64,
+    /// When it was last used, in nanoseconds since 1970.
+    used: u64,
 }
 
 impl Resident {
+    /// What it was made of.
+    pub(crate) fn content(&self) -> Content {
+        self.content
+    }
+
+    /// Whether it stays when memory is short.
+    pub(crate) fn is_pinned(&self) -> bool {
+        self.pinned
+    }
+
+    /// Heap that it was seen to take.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// When it was last used.
+    pub(crate) fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// It is used.
+    pub(crate) fn mark_used(&mut self) {
+        self.used = ic_cdk::api::time();
+    }
+
+    /// It was seen to take so many bytes more, or less.
+    pub(crate) fn grow(&mut self, bytes: i64) {
+        self.bytes = self.bytes.saturating_add_signed(bytes);
+    }
+
     /// What is known of running on the shapes of `inputs`.
     pub(crate) fn known(&self, inputs: &Arranged) -> Option<&RunFacts> {
         self.facts.runs.iter().flatten().find(|p| inputs.shapes().eq(&p.shapes))
@@ -61,10 +95,12 @@ impl Residents {
         (graph, drawing): (Graph, Option<Drawing>),
         facts: Facts,
         measured: bool,
+        bytes: i64,
     ) {
         let pinned = self.0.iter().any(|r| r.content == content && r.pinned);
         self.0.retain(|r| r.content != content);
-        self.0.push(Resident { graph, facts, measured, drawing, content, pinned });
+        let (bytes, used) = (bytes.max(0) as u64, ic_cdk::api::time());
+        self.0.push(Resident { graph, facts, measured, drawing, content, pinned, bytes, used });
     }
 
     /// Whether the image of the graph of that content is still to be written.
@@ -82,6 +118,13 @@ impl Residents {
         self.0.iter_mut().find(|r| r.content == content)?.drawing.take()
     }
 
+    /// Puts that back, where the graph is still here.
+    pub(crate) fn draw(&mut self, content: Content, drawing: Drawing) {
+        if let Some(resident) = self.0.iter_mut().find(|r| r.content == content) {
+            resident.drawing = Some(drawing);
+        }
+    }
+
     /// Gives the graph of that content the facts of one that is served so.
     pub(crate) fn measured(&mut self, content: Content, facts: Facts) {
         if let Some(resident) = self.get(content) {
@@ -94,6 +137,11 @@ impl Residents {
         for resident in &mut self.0 {
             resident.pinned = open.contains(&resident.content);
         }
+    }
+
+    /// Drops the graph of that content, so that the next use brings it anew.
+    pub(crate) fn drop_for_good(&mut self, content: Content) {
+        self.0.retain(|r| r.content != content);
     }
 
     /// Drops the graph of that content unless it is pinned.
@@ -109,6 +157,18 @@ impl Residents {
                 true
             }
             None => false,
+        }
+    }
+
+    /// Each of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Resident> {
+        self.0.iter()
+    }
+
+    /// The graph of that content was seen to take so many bytes more, or less.
+    pub(crate) fn grow(&mut self, content: Content, bytes: i64) {
+        if let Some(resident) = self.0.iter_mut().find(|r| r.content == content) {
+            resident.grow(bytes);
         }
     }
 

@@ -7,6 +7,7 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor, RunFacts};
 
 use crate::api::internal;
 use crate::batches::{Parts, Seat, Turn};
+use crate::ledger::{Gauge, Waiting};
 use crate::slices::{self, Sliced, Slices};
 use crate::state::Promise;
 use crate::tickets::Ticket;
@@ -146,7 +147,10 @@ pub(crate) async fn infer(
             };
             let arranged = r.graph.arrange(named, &heap)?;
             let takes = r.known(&arranged).map_or(u64::MAX, |known| known.run_instructions);
-            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed) && slices.fits(takes);
+            // What streams its weights may take more than it did when the cache had them, or the heap.
+            let safe = r.graph.planned(&arranged).is_some_and(|p| p.has_run && p.fixed)
+                && slices.fits(takes)
+                && r.graph.streamed_bytes() == 0;
             Ok((Inputs::Arranged(arranged), safe))
         })?;
     }
@@ -219,6 +223,7 @@ pub(crate) struct Under {
     promise: Promise,
     /// For whom it is, where for several.
     parts: Option<Parts>,
+    waiting: Waiting,
 }
 
 /// What a message of an inference comes to.
@@ -363,7 +368,12 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
     }
     models::resident(version, |r| {
         let planned = r.graph.planned(&inputs).is_some();
+        let gauge = Gauge::start(0);
         r.graph.plan(&inputs, &heap)?;
+        if !planned {
+            r.grow(gauge.grown());
+        }
+        r.mark_used();
         let middle = runtime::message_instructions();
         // What has not run is held to what its plan says.
         if let (Some(most), None) = (limits.max_instructions, r.known(&inputs))
@@ -375,9 +385,8 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
                 version.name, version.version, estimate.instructions
             )));
         }
-        let before = runtime::heap_bytes();
+        let gauge = Gauge::start(0);
         let run = r.graph.begin(&inputs, &heap)?;
-        let taken = runtime::heap_bytes() as i64 - before as i64;
         Ok(Begun::Under(Box::new(Under {
             version: version.clone(),
             run,
@@ -392,9 +401,10 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
             nodes: vec![],
             // The first node is an input: bringing it in is its own.
             begun: runtime::message_instructions() - middle,
-            taken,
+            taken: gauge.grown(),
             promise: Promise::default(),
             parts: None,
+            waiting: Waiting::default(),
         })))
     })
 }
@@ -402,7 +412,8 @@ fn begin(version: &Version, inputs: Inputs, limits: Limits, slices: Slices) -> R
 impl Under {
     /// Has the run go on for as long as this message goes.
     fn advance(mut self: Box<Self>) -> Result<Outcome, Error> {
-        let (start, held) = (runtime::message_instructions(), runtime::heap_bytes());
+        let start = runtime::message_instructions();
+        let gauge = Gauge::start(0);
         let mut last = start;
         let (profile, begun, nodes) = (self.limits.profile, &mut self.begun, &mut self.nodes);
         let outputs = self.slices.advance(&mut self.run, &mut |id| {
@@ -417,8 +428,10 @@ impl Under {
         self.begun += end - last;
         let Some(outputs) = outputs else {
             // While it waits others are admitted beside what it is still to take.
-            self.taken += runtime::heap_bytes() as i64 - held as i64;
+            self.taken += gauge.grown();
             self.promise.set(self.run.peak_bytes().saturating_sub(self.taken.max(0) as u64));
+            let inputs: u64 = self.inputs.tensors().map(|tensor| tensor.data.len() as u64).sum();
+            self.waiting = Waiting::holding(self.taken.saturating_add_unsigned(inputs));
             return Ok(Outcome::Left(self));
         };
         if let Some(hash) = self.inputs_hash {

@@ -10,8 +10,8 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor};
 
 use crate::api::internal;
 use crate::contained::{self, EXCEEDED};
-use crate::runtime;
 use crate::tickets::Ticket;
+use crate::{memory, runtime};
 
 /// Instructions that the Internet Computer grants a message of an update.
 pub(crate) const UPDATE_INSTRUCTIONS: u64 = 40_000_000_000;
@@ -48,7 +48,8 @@ impl Slices {
     pub(crate) fn fits(&self, instructions: u64) -> bool {
         let needed = instructions.saturating_mul(self.off) / 100;
         let taken = runtime::message_instructions().saturating_add(HANDED_OVER);
-        self.most == u64::MAX || taken.saturating_add(needed) <= self.most
+        self.most == u64::MAX
+            || (taken.saturating_add(needed) <= self.most && memory::may_touch(instructions))
     }
 
     /// Has the run go on for what is left of this message, one step at least. `watch` is told each node when it has run.

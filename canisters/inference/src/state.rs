@@ -8,7 +8,7 @@ use ic_nn_store::Store;
 
 use crate::memory::{self, Memory};
 use crate::resident::Residents;
-use crate::runtime;
+use crate::{runtime, streams};
 
 thread_local! {
     static STORE: RefCell<Option<Store<Memory>>> = const { RefCell::new(None) };
@@ -19,7 +19,10 @@ thread_local! {
 /// Opens the store. Traps where stable memory holds something else, so that the install or upgrade is taken back.
 pub(crate) fn open() {
     match Store::open(memory::memories()) {
-        Ok(store) => STORE.with_borrow_mut(|s| *s = Some(store)),
+        Ok(mut store) => {
+            store.hold(streams::held);
+            STORE.with_borrow_mut(|s| *s = Some(store));
+        }
         Err(e) => ic_cdk::api::trap(format!("stable memory cannot be opened: {e}")),
     }
 }

@@ -31,6 +31,11 @@ pub struct Layout {
 const MOST_PLACED: usize = 4096;
 
 impl Layout {
+    /// Heap that this takes.
+    pub fn heap_bytes(&self) -> u64 {
+        (size_of::<Self>() + self.places.capacity() * size_of::<Place>()) as u64
+    }
+
     /// For requests in their order; `until` is none of what outlives the run.
     pub(crate) fn new(requests: &[(Block, bool)]) -> Arc<Layout> {
         let mut placed: Vec<usize> = (0..requests.len()).filter(|ix| requests[*ix].1).collect();

@@ -41,7 +41,7 @@ mod state;
 
 pub use allocator::Arena;
 pub use layout::Layout;
-pub use room::Room;
+pub use room::{Room, outside};
 
 /// Requests of fewer bytes are left to the allocator within, in bytes: they are names and shapes, not tensors.
 pub const LEAST: usize = 1024;

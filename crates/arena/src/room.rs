@@ -97,6 +97,22 @@ impl Room {
     }
 }
 
+/// Runs `f`, whose requests are the allocator's and no room's: for what outlives a run and is no part of it.
+pub fn outside(f: &mut dyn FnMut()) {
+    let Some(current) = state::step_out() else { return f() };
+    let _back = Back(current);
+    f();
+}
+
+/// Goes back, also where `f` panics.
+struct Back(Current);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        state::step_in(self.0);
+    }
+}
+
 /// Leaves, also where `f` panics.
 struct Within;
 

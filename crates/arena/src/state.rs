@@ -87,6 +87,8 @@ impl Block {
 pub(crate) enum Current {
     /// Nothing.
     Passed,
+    /// Nothing, for a while.
+    Out,
     /// They are written down.
     Recorded(*mut Recording),
     /// They get places.
@@ -155,6 +157,24 @@ pub(crate) fn leave() {
     ACTIVE.fetch_sub(1, Ordering::AcqRel);
 }
 
+/// Has the requests of this thread be the allocator's until [`step_in`]: what they were; none where it is not within.
+pub(crate) fn step_out() -> Option<Current> {
+    if !is_active() {
+        return None;
+    }
+    let here = here();
+    with(|state| {
+        let within = state.current != Current::Passed && state.owner == here;
+        // The room stays this thread's, so that no other enters.
+        within.then(|| std::mem::replace(&mut state.current, Current::Out))
+    })
+}
+
+/// Ends what [`step_out`] began.
+pub(crate) fn step_in(current: Current) {
+    with(|state| state.current = current);
+}
+
 /// What came of a request.
 pub(crate) enum Answer {
     /// It is the inner allocator's.
@@ -170,7 +190,7 @@ pub(crate) fn ask(bytes: usize, align: usize) -> Answer {
     let here = here();
     with(|state| match state.current {
         _ if state.owner != here => Answer::Passed,
-        Current::Passed => Answer::Passed,
+        Current::Passed | Current::Out => Answer::Passed,
         // SAFETY: this thread is within, and the recording is borrowed for as long (`Room::within`).
         Current::Recorded(recording) if unsafe { (*recording).busy } => Answer::Passed,
         Current::Recorded(_) => Answer::Recorded,

@@ -117,6 +117,8 @@ pub enum Command {
     Stats(StatsArgs),
     /// Show what the target is: version, engine, limits, memory
     Metadata(ShowArgs),
+    /// Show where every byte of the target's heap and stable memory is
+    Memory(ShowArgs),
     /// Show what the target can: encodings, element types, targets, operators
     Capabilities(ShowArgs),
     /// Show or change who may upload, administrate and call

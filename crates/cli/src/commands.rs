@@ -18,6 +18,7 @@ mod estimate;
 mod graphs;
 mod jobs;
 mod labels;
+mod memory;
 mod metadata;
 mod model_file;
 mod nodes;
@@ -56,6 +57,7 @@ pub fn execute(cli: Cli) -> Result<(), Failure> {
         Command::Delete(args) => delete::delete(&args, progress),
         Command::Stats(args) => metadata::stats(&args, progress),
         Command::Metadata(args) => metadata::metadata(&args, progress),
+        Command::Memory(args) => memory::memory(&args, progress),
         Command::Capabilities(args) => metadata::capabilities(&args, progress),
         Command::Roles(args) => roles::roles(args.action, progress),
         Command::Access(args) => access::access(args.action, progress),

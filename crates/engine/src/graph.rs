@@ -7,14 +7,15 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::InferenceModel;
 
 use crate::bound::Growth;
-use crate::check::admit;
+use crate::check::{admit, check_parts};
 use crate::encoding::{self, Format};
 use crate::error::refused_or;
 use crate::image::Drawing;
-use crate::lower::Passes;
+use crate::lower::{Lowered, Passes};
 use crate::plan::{Output, Plan};
 use crate::run::Run;
 use crate::source::{Kept, Source};
+use crate::streamed::{self, Away, File};
 use crate::{
     Checked, Description, InferError, InputError, Limits, ModelError, bound, check, check_files, formats,
     ops, pairs, tensors,
@@ -167,6 +168,20 @@ impl Graph {
         precision: Precision,
         limits: &Limits,
     ) -> Result<(Graph, Option<Drawing>), ModelError> {
+        Self::load_streamed(encoding, files.into_iter().map(File::from).collect(), precision, limits)
+    }
+
+    /// [`Graph::load_drawn`] for files of which some need not be in the heap. Large matrices of f32 in those that products alone
+    /// read stay where they are, in f32 whatever the precision, and are read when a run needs them; everything else is read now.
+    ///
+    /// # Errors
+    /// As [`Graph::load_as`].
+    pub fn load_streamed(
+        encoding: GraphEncoding,
+        files: Vec<File>,
+        precision: Precision,
+        limits: &Limits,
+    ) -> Result<(Graph, Option<Drawing>), ModelError> {
         Self::from_decoded(Self::decoded(encoding, files, limits)?, precision, limits)
     }
 
@@ -179,7 +194,7 @@ impl Graph {
     pub fn bring(
         &mut self,
         encoding: GraphEncoding,
-        files: Vec<Vec<u8>>,
+        files: Vec<File>,
         limits: &Limits,
     ) -> Result<(), ModelError> {
         let decoded = Self::decoded(encoding, files, limits)?;
@@ -198,23 +213,22 @@ impl Graph {
 
     pub(crate) fn decoded(
         encoding: GraphEncoding,
-        mut files: Vec<Vec<u8>>,
+        mut files: Vec<File>,
         limits: &Limits,
     ) -> Result<Decoded, ModelError> {
-        let head = files.first().map(Vec::as_slice).unwrap_or_default();
-        let format = encoding::format(encoding, head).map_err(|e| ModelError::Unsupported {
+        let data = files.split_off(files.len().min(1));
+        let model = files.pop().and_then(File::into_vec).unwrap_or_default();
+        let format = encoding::format(encoding, &model).map_err(|e| ModelError::Unsupported {
             place: format!("encoding `{}`", encoding::label(encoding)),
             reason: e.data,
         })?;
         if format == Format::Onnx {
-            let data = files.split_off(files.len().min(1));
-            let model = files.pop().unwrap_or_default();
-            return Self::from_proto(check_files(model, data, limits)?);
+            return Self::from_proto(check_parts(model, data, limits)?);
         }
-        let model = files.pop().filter(|_| files.is_empty()).ok_or_else(|| ModelError::Unreadable {
-            what: format.name(),
-            reason: format!("it is one file, {} came", files.len() + 1),
-        })?;
+        if !data.is_empty() {
+            let reason = format!("it is one file, {} came", data.len() + 1);
+            return Err(ModelError::Unreadable { what: format.name(), reason });
+        }
         formats::read(format, model, limits)
     }
 
@@ -235,6 +249,7 @@ impl Graph {
             parameters,
             weights,
             opset,
+            away,
         } = checked;
         let outputs: Vec<Output> = declared_outputs
             .iter()
@@ -253,7 +268,7 @@ impl Graph {
         };
         let bound = proto.graph.as_ref().map_or(vec![], |graph| bound::bound(graph, &description.inputs));
         let growths = proto.graph.as_ref().map_or(vec![], |graph| bound::growths(graph, &description.inputs));
-        let source = Source::Inferred(decode(proto, &description)?);
+        let source = Source::Inferred(decode(proto, &description, &away)?);
         Ok(Decoded { description, outputs, declared: declared_outputs, bound, growths, source })
     }
 
@@ -499,6 +514,30 @@ impl Graph {
 }
 
 impl Graph {
+    /// Bytes of weights that an inference reads which are not in the heap, of the plan that has most of them; 0 where all are.
+    pub fn streamed_bytes(&self) -> u64 {
+        let of = |plan: &Plan| {
+            let nodes = plan.core.runnable.model().nodes().iter();
+            nodes.filter_map(|node| node.op_as::<Lowered>()).map(Lowered::far_bytes).sum::<u64>()
+        };
+        self.plans.iter().map(of).max().unwrap_or(0)
+    }
+
+    /// What the cache has of those.
+    pub fn cached_bytes(&self) -> u64 {
+        let mut streams = vec![];
+        for plan in &self.plans {
+            let nodes = plan.core.runnable.model().nodes().iter();
+            nodes.filter_map(|node| node.op_as::<Lowered>()).for_each(|node| node.streams(&mut streams));
+        }
+        streams.iter().map(|stream| stream.cached_bytes()).sum()
+    }
+
+    /// Heap that the places of what its runs allocate are written down in.
+    pub fn layout_bytes(&self) -> u64 {
+        self.plans.iter().filter_map(|plan| plan.layout.as_ref()).map(|layout| layout.heap_bytes()).sum()
+    }
+
     /// Bytes of the block that what a run on these inputs allocates lies in, and of what is alive in it at the worst moment, which no
     /// block is smaller than. `None` before the first run, where lengths depend on values, and where the program's allocator
     /// is not [`ic_nn_arena::Arena`].
@@ -525,7 +564,11 @@ fn undecided(
     planned
 }
 
-fn decode(mut proto: ModelProto, description: &Description) -> Result<InferenceModel, ModelError> {
+fn decode(
+    mut proto: ModelProto,
+    description: &Description,
+    away: &[Away],
+) -> Result<InferenceModel, ModelError> {
     let engine = |e: TractError| refused_or(&e);
     if let Some(graph) = proto.graph.as_mut() {
         pairs::fuse(graph);
@@ -538,6 +581,7 @@ fn decode(mut proto: ModelProto, description: &Description) -> Result<InferenceM
     };
     let mut model = onnx.model_for_proto_model(&proto).map_err(engine)?;
     drop(proto);
+    streamed::put(&mut model, away).map_err(engine)?;
     let names: Vec<&str> = description.inputs.iter().map(|i| i.name.as_str()).collect();
     model.select_inputs_by_name(names).map_err(engine)?;
     Ok(model)

@@ -38,6 +38,8 @@ mod price;
 mod run;
 pub mod shard;
 mod source;
+pub mod stream;
+mod streamed;
 mod tensors;
 
 pub use check::{Checked, check, check_files};
@@ -52,6 +54,7 @@ pub use operators::{MAX_OPSET, MIN_OPSET, supported_operators};
 pub use plan::NodeCost;
 pub use price::Estimate;
 pub use run::{Progress, Run};
+pub use streamed::File;
 pub use tensors::{arrange_described, check_part};
 
 /// The engine behind this crate and its version.

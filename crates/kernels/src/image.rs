@@ -13,6 +13,8 @@ mod maps;
 use std::fmt;
 use std::mem::MaybeUninit;
 
+use crate::far::{Far, Numbers};
+
 /// An image that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken(
@@ -40,11 +42,30 @@ pub trait Imaged: Sized {
     fn read(from: &mut Reader<'_>) -> Result<Self, Broken>;
 }
 
+/// An array that is to be written.
+#[derive(Clone, Copy, Debug)]
+pub enum Array<'a> {
+    /// Of these bytes.
+    Here(&'a [u8]),
+    /// Of so many bytes in a stream.
+    Far(&'a Far, u64),
+}
+
+impl Array<'_> {
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Array::Here(bytes) => bytes.len() as u64,
+            Array::Far(_, bytes) => *bytes,
+        }
+    }
+}
+
 /// An image that is being written. Arrays are not copied.
 #[derive(Default)]
 pub struct Writer<'a> {
     head: Vec<u8>,
-    arrays: Vec<&'a [u8]>,
+    arrays: Vec<Array<'a>>,
 }
 
 impl<'a> Writer<'a> {
@@ -87,7 +108,7 @@ impl<'a> Writer<'a> {
     /// An array of bytes.
     pub fn bytes(&mut self, bytes: &'a [u8]) {
         self.size(bytes.len());
-        self.arrays.push(bytes);
+        self.arrays.push(Array::Here(bytes));
     }
 
     /// An array of floats.
@@ -95,7 +116,29 @@ impl<'a> Writer<'a> {
     pub fn floats(&mut self, floats: &'a [f32]) {
         self.size(floats.len());
         // SAFETY: floats are plain bytes, four each.
-        self.arrays.push(unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), 4 * floats.len()) });
+        let bytes = unsafe { std::slice::from_raw_parts(floats.as_ptr().cast(), 4 * floats.len()) };
+        self.arrays.push(Array::Here(bytes));
+    }
+
+    /// An array of floats, wherever they are.
+    pub(crate) fn numbers(&mut self, numbers: &'a Numbers<f32>) {
+        match numbers {
+            Numbers::Here(floats) => self.floats(floats),
+            Numbers::Far(far, length) => self.far(far, *length, 4),
+        }
+    }
+
+    /// An array of bytes, wherever they are.
+    pub(crate) fn whole_numbers(&mut self, numbers: &'a Numbers<u8>) {
+        match numbers {
+            Numbers::Here(bytes) => self.bytes(bytes),
+            Numbers::Far(far, length) => self.far(far, *length, 1),
+        }
+    }
+
+    fn far(&mut self, far: &'a Far, length: usize, size: u64) {
+        self.size(length);
+        self.arrays.push(Array::Far(far, length as u64 * size));
     }
 
     /// Several of a kind behind their count.
@@ -105,7 +148,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The head, and the arrays in order.
-    pub fn finish(self) -> (Vec<u8>, Vec<&'a [u8]>) {
+    pub fn finish(self) -> (Vec<u8>, Vec<Array<'a>>) {
         (self.head, self.arrays)
     }
 }
@@ -117,6 +160,18 @@ pub trait Arrays {
 
     /// Fills `to` with the next bytes; only called for as many as are left. Every byte of `to` must be written.
     fn fill(&mut self, to: &mut [MaybeUninit<u8>]);
+
+    /// Leaves the next bytes, which are packed numbers, where they are, and goes on behind them: where they are then. None where they
+    /// are to be read.
+    fn leave(&mut self, bytes: u64) -> Option<Far> {
+        let _ = bytes;
+        None
+    }
+
+    /// Bytes that reading will put in the heap, as far as that is known.
+    fn heap(&self) -> u64 {
+        self.left()
+    }
 }
 
 /// Arrays that are in memory.
@@ -273,6 +328,28 @@ impl<'a> Reader<'a> {
             floats.set_len(length);
         }
         Ok(floats)
+    }
+
+    /// An array of floats, which may stay where it is.
+    pub(crate) fn numbers(&mut self) -> Result<Numbers<f32>, Broken> {
+        let before = self.head;
+        let length = self.length(4)?;
+        if let Some(far) = self.arrays.leave(4 * length as u64) {
+            return Ok(Numbers::Far(far, length));
+        }
+        self.head = before;
+        self.floats().map(Numbers::Here)
+    }
+
+    /// An array of bytes, which may stay where it is.
+    pub(crate) fn whole_numbers(&mut self) -> Result<Numbers<u8>, Broken> {
+        let before = self.head;
+        let length = self.length(1)?;
+        if let Some(far) = self.arrays.leave(length as u64) {
+            return Ok(Numbers::Far(far, length));
+        }
+        self.head = before;
+        self.bytes().map(Numbers::Here)
     }
 
     /// Several of a kind.

@@ -10,6 +10,7 @@ mod chain;
 mod conv;
 mod depthwise;
 mod exact;
+pub mod far;
 mod hwc;
 pub mod image;
 pub mod lanes;

@@ -1,7 +1,11 @@
 //! A packed operand, in f32 or in whole numbers, whole or in Strassen's quarters: whichever is cheaper.
 
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::far::{Far, Lies, Numbers, Rough, Stream};
 use crate::price::Follows;
-use crate::product::{After, By, Matrix, Weights, instructions_of_packing, price};
+use crate::product::{ALL, After, By, Matrix, Weights, filled, instructions_of_packing, price};
 use crate::quantised::{LONGEST, WholeWeights, Width};
 use crate::room::by_rows;
 use crate::strassen::Strassen;
@@ -201,10 +205,26 @@ impl Panels {
     /// # Panics
     /// As there.
     pub fn times(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        self.times_of(x, from, out, to, after, ALL);
+    }
+
+    /// [`Panels::times`] that writes the outputs of these parts alone, of which there are [`Panels::parts`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn times_of(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        parts: Range<usize>,
+    ) {
         match self {
-            Panels::F32(weights) => weights.times(x, from, out, to, after),
+            Panels::F32(weights) => weights.times_and(x, from, out, to, after, to.stride, parts),
             Panels::Strassen(weights) => weights.run(x, from, out, to, after),
-            Panels::Whole(weights) => weights.times(x, from, out, to, after),
+            Panels::Whole(weights) => weights.times_of(x, from, out, to, after, parts),
         }
     }
 
@@ -213,12 +233,69 @@ impl Panels {
     /// # Panics
     /// As there.
     pub fn under(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        self.under_of(x, from, out, to, after, ALL);
+    }
+
+    /// [`Panels::under`] that writes the outputs of these parts alone, of which there are [`Panels::parts`].
+    ///
+    /// # Panics
+    /// As there.
+    pub fn under_of(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        parts: Range<usize>,
+    ) {
         match self {
-            Panels::F32(weights) => weights.under(x, from, out, to, after),
+            Panels::F32(weights) => weights.under_and(x, from, out, to, after, to.stride, parts),
             Panels::Strassen(weights) => weights.run(x, from, out, to, after),
-            Panels::Whole(weights) => weights.under(x, from, out, to, after),
+            Panels::Whole(weights) => weights.under_of(x, from, out, to, after, parts),
         }
     }
+
+    /// Into how many parts its outputs can be cut: panels of eight rows, or of 32 columns. One where all are needed for any.
+    pub fn parts(&self) -> usize {
+        match self {
+            Panels::F32(weights) => parts(weights.by, weights.outputs),
+            Panels::Strassen(_) => 1,
+            Panels::Whole(weights) => parts(weights.by, weights.outputs),
+        }
+    }
+
+    /// Whether its numbers are in the heap, and not in a stream.
+    pub fn are_here(&self) -> bool {
+        match self {
+            Panels::F32(weights) => weights.packed.are_here(),
+            Panels::Strassen(weights) => weights.parts.iter().all(|part| part.packed.are_here()),
+            Panels::Whole(weights) => weights.packed.are_here(),
+        }
+    }
+
+    /// [`Panels::columns_of`] of numbers that are in a stream, from a byte on, and stay there, or [`Panels::rows_of`] where `rows`
+    /// is said. In f32 and not in quarters, whatever pays. None where they lie side by side along neither axis.
+    ///
+    /// A product takes about 1 instruction a byte more where they lie along `k`, with 5 a number for packing, and otherwise one read
+    /// of 128 bytes for each step of `k` and 32 outputs.
+    pub fn far(
+        (stream, at): (&Arc<Stream>, u64),
+        rows: bool,
+        [outputs, k]: [usize; 2],
+        [along_output, along_k]: [usize; 2],
+    ) -> Option<Panels> {
+        let by = if rows { By::Rows } else { By::Columns };
+        let rough = Rough { by, outputs, k, along_output, along_k };
+        let numbers = rough.covered().checked_mul(k).filter(|_| rough.is_read())?;
+        let packed = Numbers::Far(Far::of(stream, at, Lies::Rough(rough)), numbers);
+        Some(Panels::F32(Weights { by, outputs, k, packed, bias: filled(&[], rough.covered()) }))
+    }
+}
+
+/// Parts of so many outputs.
+fn parts(by: By, outputs: usize) -> usize {
+    outputs.div_ceil(if by == By::Columns { 32 } else { 8 }).max(1)
 }
 
 /// In whole numbers, where those are asked for: in bytes, or in int16 where these are allowed or bytes are not enough.

@@ -5,6 +5,9 @@
 //! token (`out[m][n] = Σ x[m][k] · w[k][n]`, [`Weights::under`]). The other operand is read where it lies, and every sum runs in
 //! the order of `k`, by sixteens. What a product is charged is known beforehand (`price`).
 
+use std::ops::Range;
+
+use crate::far::Numbers;
 use crate::price::{BULK, Follows, ROOM, ZERO, instructions_of_laying};
 use crate::tile::{Call, Family, Tile, family, largest, place};
 use crate::turn::{lay, lay_to};
@@ -50,7 +53,7 @@ pub struct Weights {
     /// Length of the sums.
     pub(crate) k: usize,
     /// Panel after panel.
-    pub(crate) packed: Vec<f32>,
+    pub(crate) packed: Numbers<f32>,
     /// One an output; columns up to whole vectors.
     pub(crate) bias: Vec<f32>,
 }
@@ -72,6 +75,23 @@ pub(crate) fn cuts(length: usize) -> impl Iterator<Item = (usize, usize)> + Clon
         at += cut;
         Some((at - cut, cut))
     })
+}
+
+/// Every panel.
+pub(crate) const ALL: Range<usize> = 0..usize::MAX;
+
+/// Those of the cuts that lie in panels of eight with these numbers; what is left behind the last eight is of the last panel.
+pub(crate) fn within(
+    cuts: impl Iterator<Item = (usize, usize)>,
+    panels: Range<usize>,
+) -> impl Iterator<Item = (usize, usize)> {
+    cuts.filter(move |(first, _)| panels.contains(&(first / 8)))
+}
+
+/// Outputs of each panel of such weights, those included that are there to fill vectors.
+pub(crate) fn panels(by: By, outputs: usize) -> impl Iterator<Item = usize> {
+    let width = if by == By::Columns { 4 } else { 1 };
+    cuts(outputs.div_ceil(width)).map(move |(_, count)| width * count)
 }
 
 /// Beside what a tile is charged: what its call is made up of.
@@ -130,7 +150,7 @@ impl Weights {
                 packed.extend((first..first + rows).map(|row| at(row, step)));
             }
         }
-        Weights { by: By::Rows, outputs: m, k, packed, bias: filled(bias, m) }
+        Weights { by: By::Rows, outputs: m, k, packed: packed.into(), bias: filled(bias, m) }
     }
 
     /// Packs `w[k][n]`, given by `at(k, n)`, for [`Weights::under`]. `bias` has one number a column, or none.
@@ -143,7 +163,7 @@ impl Weights {
                 packed.extend(columns.map(|column| if column < n { at(step, column) } else { 0.0 }));
             }
         }
-        Weights { by: By::Columns, outputs: n, k, packed, bias: filled(bias, 4 * vectors) }
+        Weights { by: By::Columns, outputs: n, k, packed: packed.into(), bias: filled(bias, 4 * vectors) }
     }
 
     /// [`Weights::rows`] of numbers that lie `along_m` and `along_k` apart, without a bias.
@@ -156,7 +176,7 @@ impl Weights {
             let from = &w[(first * along_m).min(w.len())..];
             lay(from, [k, rows], [along_k, along_m], &mut packed);
         }
-        Weights { by: By::Rows, outputs: m, k, packed, bias: filled(&[], m) }
+        Weights { by: By::Rows, outputs: m, k, packed: packed.into(), bias: filled(&[], m) }
     }
 
     /// [`Weights::columns`] of numbers that lie `along_k` and `along_n` apart, without a bias.
@@ -171,12 +191,12 @@ impl Weights {
             let from = &w[(first * along_n).min(w.len())..];
             lay_to([k, lanes], from, lanes.min(n - first), [along_k, along_n], &mut packed);
         }
-        Weights { by: By::Columns, outputs: n, k, packed, bias: filled(&[], 4 * vectors) }
+        Weights { by: By::Columns, outputs: n, k, packed: packed.into(), bias: filled(&[], 4 * vectors) }
     }
 
     /// Packed columns without their numbers, to say what a product of such takes.
     pub(crate) fn shape([k, n]: [usize; 2]) -> Weights {
-        Weights { by: By::Columns, outputs: n, k, packed: vec![], bias: vec![] }
+        Weights { by: By::Columns, outputs: n, k, packed: vec![].into(), bias: vec![] }
     }
 
     /// The same with another bias, one number an output.
@@ -210,10 +230,11 @@ impl Weights {
     /// # Panics
     /// Where slices are shorter than their matrices, lengths disagree, or the weights are packed for the other side.
     pub fn times(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
-        self.times_and(x, from, out, to, after, to.stride);
+        self.times_and(x, from, out, to, after, to.stride, ALL);
     }
 
-    /// [`Weights::times`] with a residual whose rows are so far apart.
+    /// [`Weights::times`] of these panels alone ([`panels`]) with a residual whose rows are so far apart.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn times_and(
         &self,
         x: &[f32],
@@ -222,21 +243,44 @@ impl Weights {
         to: Matrix,
         after: After<'_>,
         apart: usize,
+        panels: Range<usize>,
     ) {
         assert!(self.by == By::Rows, "weights packed by columns");
         assert!(from.rows == self.k && to.rows == self.outputs && from.columns == to.columns, "lengths");
         self.check(x, from, out, to, after, apart);
         let n = to.columns;
         if n < 4 {
-            return self.times_narrow(x, from, out, to, after, apart);
+            return self.times_narrow(x, from, out, to, after, apart, panels);
         }
-        let vectors = n / 4;
-        for (first, count) in cuts(vectors) {
-            self.times_columns(x, from, 4 * first, count, out, to, after, apart);
+        if !self.packed.are_here() {
+            // Each panel comes once.
+            for at in panels.start..panels.end.min(self.outputs.div_ceil(8)) {
+                self.times_columns_of(x, from, out, to, after, apart, at..at + 1);
+            }
+            return;
+        }
+        self.times_columns_of(x, from, out, to, after, apart, panels);
+    }
+
+    /// All columns of these panels.
+    #[allow(clippy::too_many_arguments)]
+    fn times_columns_of(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        apart: usize,
+        panels: Range<usize>,
+    ) {
+        let n = to.columns;
+        for (first, count) in cuts(n / 4) {
+            self.times_columns(x, from, 4 * first, count, out, to, after, apart, panels.clone());
         }
         if !n.is_multiple_of(4) {
             // The last vector overlaps the one before: its outputs come out the same.
-            self.times_columns(x, from, n - 4, 1, out, to, after, apart);
+            self.times_columns(x, from, n - 4, 1, out, to, after, apart, panels);
         }
     }
 
@@ -252,14 +296,16 @@ impl Weights {
         to: Matrix,
         after: After<'_>,
         apart: usize,
+        panels: Range<usize>,
     ) {
         let tiles = family(Family::F32Splat);
-        for (row, rows) in cuts(self.outputs) {
+        for (row, rows) in within(cuts(self.outputs), panels) {
             let tile = &tiles[4 * place(rows) + place(vectors)];
+            let panel = self.packed.panel(row, rows, self.k);
             let place = row * to.stride + column;
             let added = row * apart + column;
             let call = Call {
-                splat: self.packed[row * self.k..].as_ptr().cast(),
+                splat: panel.address(),
                 splat_stride: 0,
                 vector: x[column.min(x.len())..].as_ptr().cast(),
                 vector_stride: 4 * from.stride,
@@ -279,6 +325,7 @@ impl Weights {
     }
 
     /// Fewer columns than a vector has lanes: by way of a copy with four.
+    #[allow(clippy::too_many_arguments)]
     fn times_narrow(
         &self,
         x: &[f32],
@@ -287,6 +334,7 @@ impl Weights {
         to: Matrix,
         after: After<'_>,
         apart: usize,
+        panels: Range<usize>,
     ) {
         let n = to.columns;
         let widened = |source: &[f32], lies: Matrix| {
@@ -309,8 +357,10 @@ impl Weights {
             Matrix::dense(to.rows, 4),
             after,
             4,
+            panels.clone(),
         );
-        for (row, wide) in wide.chunks_exact(4).enumerate() {
+        let rows = 8 * panels.start.min(to.rows)..panels.end.saturating_mul(8).min(to.rows);
+        for (row, wide) in wide.chunks_exact(4).enumerate().take(rows.end).skip(rows.start) {
             out[row * to.stride..row * to.stride + n].copy_from_slice(&wide[..n]);
         }
     }
@@ -321,10 +371,11 @@ impl Weights {
     /// # Panics
     /// As [`Weights::times`].
     pub fn under(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
-        self.under_and(x, from, out, to, after, to.stride);
+        self.under_and(x, from, out, to, after, to.stride, ALL);
     }
 
-    /// [`Weights::under`] with a residual whose rows are so far apart.
+    /// [`Weights::under`] of these panels alone ([`panels`]) with a residual whose rows are so far apart.
+    #[allow(clippy::too_many_arguments)]
     pub(crate) fn under_and(
         &self,
         x: &[f32],
@@ -333,12 +384,13 @@ impl Weights {
         to: Matrix,
         after: After<'_>,
         apart: usize,
+        panels: Range<usize>,
     ) {
         assert!(self.by == By::Columns, "weights packed by rows");
         assert!(from.columns == self.k && to.columns == self.outputs && from.rows == to.rows, "lengths");
         self.check(x, from, out, to, after, apart);
         let whole = self.outputs / 4;
-        for (first, count) in cuts(self.outputs.div_ceil(4)) {
+        for (first, count) in within(cuts(self.outputs.div_ceil(4)), panels) {
             if first + count <= whole {
                 self.under_columns(x, from, first, count, out, to.stride, after, apart);
             } else {
@@ -410,13 +462,14 @@ impl Weights {
         apart: usize,
     ) {
         let tiles = family(Family::F32Vector);
+        let panel = self.packed.panel(4 * first, 4 * vectors, self.k);
         for (row, rows) in cuts(from.rows) {
             let tile = &tiles[4 * place(rows) + place(vectors)];
             let place = row * stride;
             let call = Call {
                 splat: x[row * from.stride..].as_ptr().cast(),
                 splat_stride: 4 * from.stride,
-                vector: self.packed[4 * first * self.k..].as_ptr().cast(),
+                vector: panel.address(),
                 vector_stride: 0,
                 out: out[place..].as_mut_ptr().cast(),
                 out_stride: 4 * stride,
@@ -457,7 +510,8 @@ impl Weights {
             By::Rows => 4,
             By::Columns => cuts(self.outputs.div_ceil(4)).last().map_or(0, |(_, vectors)| 4 * vectors),
         };
-        PRODUCT + called + copied as u64 * (BULK + 2 * ZERO * widest as u64)
+        let read = self.packed.instructions(panels(self.by, self.outputs), self.k);
+        PRODUCT + called + copied as u64 * (BULK + 2 * ZERO * widest as u64) + read
     }
 
     fn check(&self, x: &[f32], from: Matrix, out: &[f32], to: Matrix, after: After<'_>, apart: usize) {

@@ -13,7 +13,10 @@
 //! The scale of activations is that of a token's row, or of all the pixels at hand. Where one of those is no number or
 //! infinite, all its outputs are no numbers.
 
-use crate::product::{After, By, Matrix, cuts, filled};
+use std::ops::Range;
+
+use crate::far::Numbers;
+use crate::product::{ALL, After, By, Matrix, cuts, filled, within};
 use crate::tile::{Call, Family, family, place as tile_place};
 use crate::turn::{lay, lay_to};
 use pack::Packer;
@@ -44,7 +47,7 @@ pub struct WholeWeights {
     /// Length of the sums.
     pub(crate) k: usize,
     /// Panel after panel, pairs along `k`.
-    pub(crate) packed: Vec<u8>,
+    pub(crate) packed: Numbers<u8>,
     /// One an output; columns up to whole vectors. What a unit of the weights is.
     pub(crate) scales: Vec<f32>,
     /// As the scales.
@@ -120,7 +123,7 @@ impl WholeWeights {
         let Packer { packed, scales, .. } = packer;
         let bias = filled(&[], scales.len());
         let (most, bytes) = (width.most(k), width.bytes());
-        (WholeWeights { by, tiles, most, bytes, outputs, k, packed, scales, bias }, error)
+        (WholeWeights { by, tiles, most, bytes, outputs, k, packed: packed.into(), scales, bias }, error)
     }
 
     /// The same with another bias, one number an output.
@@ -153,6 +156,11 @@ impl WholeWeights {
         self.k
     }
 
+    /// Bytes of an output.
+    pub(crate) fn per_output(&self) -> usize {
+        self.k.next_multiple_of(2) * self.bytes
+    }
+
     /// Bytes that a run takes beside its operands, for so many rows or columns of the other operand.
     pub fn scratch(&self, others: usize) -> usize {
         let columns = if self.by == By::Rows { others.clamp(4, COLUMNS) } else { others };
@@ -164,6 +172,19 @@ impl WholeWeights {
     /// # Panics
     /// As there.
     pub fn times(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        self.times_of(x, from, out, to, after, ALL);
+    }
+
+    /// The same of these panels alone.
+    pub(crate) fn times_of(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        panels: Range<usize>,
+    ) {
         assert!(self.by == By::Rows, "weights packed by columns");
         assert!(from.rows == self.k && to.rows == self.outputs && from.columns == to.columns, "lengths");
         self.check(x, from, out, to, after);
@@ -192,6 +213,7 @@ impl WholeWeights {
                 to,
                 after.residual.map(|r| &r[at..]),
                 after.bounds,
+                panels.clone(),
             );
             at += count;
         }
@@ -209,9 +231,11 @@ impl WholeWeights {
         to: Matrix,
         residual: Option<&[f32]>,
         bounds: Option<(f32, f32)>,
+        panels: Range<usize>,
     ) {
         let whole = count / 4;
-        for (row, rows) in cuts(self.outputs) {
+        for (row, rows) in within(cuts(self.outputs), panels.clone()) {
+            let panel = self.packed.panel(row, rows, self.per_output());
             for (vector, vectors) in cuts(whole) {
                 let at = row * to.stride + 4 * vector;
                 let place = Place {
@@ -222,7 +246,17 @@ impl WholeWeights {
                 };
                 // SAFETY: pairs have `width` columns in each step; outputs and residual hold the tile (`check`).
                 unsafe {
-                    self.times_tile(&pairs[8 * vector..], width, scales, [row, rows], vectors, place, bounds);
+                    let splat = panel.address();
+                    self.times_tile(
+                        splat,
+                        &pairs[8 * vector..],
+                        width,
+                        scales,
+                        [row, rows],
+                        vectors,
+                        place,
+                        bounds,
+                    );
                 }
             }
         }
@@ -233,7 +267,8 @@ impl WholeWeights {
         let wanted = count % 4;
         let mut wide = [[0.0f32; 4]; 8];
         let mut added = [[0.0f32; 4]; 8];
-        for (row, rows) in cuts(self.outputs) {
+        for (row, rows) in within(cuts(self.outputs), panels) {
+            let panel = self.packed.panel(row, rows, self.per_output());
             let at = row * to.stride + 4 * whole;
             if let Some(residual) = residual {
                 for (ix, added) in added.iter_mut().take(rows).enumerate() {
@@ -247,7 +282,10 @@ impl WholeWeights {
                 residual_stride: 4,
             };
             // SAFETY: as above, but that the copies have eight rows and four columns.
-            unsafe { self.times_tile(&pairs[8 * whole..], width, scales, [row, rows], 1, place, bounds) };
+            unsafe {
+                let (splat, pairs) = (panel.address(), &pairs[8 * whole..]);
+                self.times_tile(splat, pairs, width, scales, [row, rows], 1, place, bounds);
+            }
             for (ix, wide) in wide.iter().take(rows).enumerate() {
                 out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
             }
@@ -257,11 +295,12 @@ impl WholeWeights {
     /// One tile: rows of outputs from one on, so many, and so many vectors of the columns that `pairs` begins at.
     ///
     /// # Safety
-    /// `pairs` have those columns in every step, `width` apart, and what `place` says is there has room for the tile.
+    /// `splat` is the panel of those rows, `pairs` have those columns in every step, `width` apart, and what `place` says is there has room for the tile.
     #[inline(always)]
     #[allow(clippy::too_many_arguments)]
     unsafe fn times_tile(
         &self,
+        splat: *const u8,
         pairs: &[i16],
         width: usize,
         scales: &[f32],
@@ -272,7 +311,7 @@ impl WholeWeights {
     ) {
         let steps = self.k.div_ceil(2);
         let call = Call {
-            splat: self.packed[2 * row * steps * self.bytes..].as_ptr(),
+            splat,
             splat_stride: 0,
             vector: pairs.as_ptr().cast(),
             vector_stride: 4 * width,
@@ -295,6 +334,19 @@ impl WholeWeights {
     /// # Panics
     /// As there.
     pub fn under(&self, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>) {
+        self.under_of(x, from, out, to, after, ALL);
+    }
+
+    /// The same of these panels alone.
+    pub(crate) fn under_of(
+        &self,
+        x: &[f32],
+        from: Matrix,
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        panels: Range<usize>,
+    ) {
         assert!(self.by == By::Columns, "weights packed by rows");
         assert!(from.columns == self.k && to.columns == self.outputs && from.rows == to.rows, "lengths");
         self.check(x, from, out, to, after);
@@ -308,9 +360,10 @@ impl WholeWeights {
             quantise(numbers, inverse, &mut pairs);
         }
         let whole = self.outputs / 4;
-        for (first, vectors) in cuts(self.outputs.div_ceil(4)) {
+        for (first, vectors) in within(cuts(self.outputs.div_ceil(4)), panels) {
+            let panel = self.packed.panel(4 * first, 4 * vectors, self.per_output());
             if first + vectors > whole {
-                self.under_ragged(&pairs, &units, first, vectors, out, to, after);
+                self.under_ragged(panel.address(), &pairs, &units, first, vectors, out, to, after);
                 continue;
             }
             for (row, rows) in cuts(from.rows) {
@@ -323,8 +376,17 @@ impl WholeWeights {
                 };
                 // SAFETY: pairs have a row for each of `from`; outputs and residual hold the tile (`check`).
                 unsafe {
-                    self.under_tile(&pairs, &units, [first, vectors], [row, rows], place, after.bounds)
-                };
+                    let vector = panel.address();
+                    self.under_tile(
+                        vector,
+                        &pairs,
+                        &units,
+                        [first, vectors],
+                        [row, rows],
+                        place,
+                        after.bounds,
+                    );
+                }
             }
         }
     }
@@ -333,6 +395,7 @@ impl WholeWeights {
     #[allow(clippy::too_many_arguments)]
     fn under_ragged(
         &self,
+        vector: *const u8,
         pairs: &[i16],
         units: &[f32],
         first: usize,
@@ -358,7 +421,9 @@ impl WholeWeights {
                 residual_stride: 32,
             };
             // SAFETY: pairs have a row for each of the outputs'; the copies have eight rows and thirty-two columns.
-            unsafe { self.under_tile(pairs, units, [first, vectors], [row, rows], place, after.bounds) };
+            unsafe {
+                self.under_tile(vector, pairs, units, [first, vectors], [row, rows], place, after.bounds);
+            }
             for (ix, wide) in wide.iter().take(rows).enumerate() {
                 out[at + ix * to.stride..][..wanted].copy_from_slice(&wide[..wanted]);
             }
@@ -368,10 +433,12 @@ impl WholeWeights {
     /// One tile: columns of outputs from a vector on, so many vectors, and rows from one on, so many.
     ///
     /// # Safety
-    /// `pairs` and `units` have those rows, and what `place` says is there has room for them and for whole vectors.
+    /// `vector` is the panel of those columns, `pairs` and `units` have those rows, and what `place` says is there has room for them and for whole vectors.
     #[inline(always)]
+    #[allow(clippy::too_many_arguments)]
     unsafe fn under_tile(
         &self,
+        vector: *const u8,
         pairs: &[i16],
         units: &[f32],
         [first, vectors]: [usize; 2],
@@ -383,7 +450,7 @@ impl WholeWeights {
         let call = Call {
             splat: pairs[2 * steps * row..].as_ptr().cast(),
             splat_stride: 4 * steps,
-            vector: self.packed[8 * first * steps * self.bytes..].as_ptr(),
+            vector,
             vector_stride: 0,
             out: place.out.cast(),
             out_stride: 4 * place.out_stride,

@@ -10,7 +10,7 @@
 
 use crate::lanes::F32x4;
 use crate::price::{Follows, ROOM};
-use crate::product::{After, By, Matrix, Weights, price, price_of_residual};
+use crate::product::{ALL, After, By, Matrix, Weights, price, price_of_residual};
 use crate::room::unwritten;
 
 /// A packed operand in seven quarters, with its bias.
@@ -191,8 +191,8 @@ impl Strassen {
         let part = |part: usize, x: &[f32], from: Matrix, out: &mut [f32], to: Matrix, after: After<'_>| {
             let weights = &self.parts[part];
             match self.by {
-                By::Rows => weights.times_and(x, from, out, to, after, made[1]),
-                By::Columns => weights.under_and(x, from, out, to, after, made[1]),
+                By::Rows => weights.times_and(x, from, out, to, after, made[1], ALL),
+                By::Columns => weights.under_and(x, from, out, to, after, made[1], ALL),
             }
         };
         part(0, quarter(0, 0), in_place, d, whole, with(None));

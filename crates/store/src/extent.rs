@@ -100,6 +100,11 @@ impl<'a, M: Memory> Blob<'a, M> {
         self.bytes
     }
 
+    /// Where it begins in the memory of the model files, whose bytes they are.
+    pub fn begins_at(&self) -> u64 {
+        self.offset
+    }
+
     /// Fills `dst` from the file's bytes at `offset`. Costs 20 instructions and 1 a byte, and stable page access.
     pub fn read(&self, offset: u64, dst: &mut [u8]) -> Result<(), ReadError> {
         let asked = dst.len() as u64;

@@ -20,7 +20,7 @@ use crate::kept::KeepError;
 use crate::layout::{RecordError, RecordReader, RecordWriter};
 use crate::name::version_key;
 use crate::room::RoomError;
-use crate::store::Store;
+use crate::store::{Held, Store};
 
 /// The most pages that a record is believed to claim; no memory has so many.
 const MAX_END_PAGE: u64 = 1 << 36;
@@ -55,6 +55,21 @@ impl ImageRecord {
     }
 }
 
+/// An image that is being written.
+#[derive(Debug)]
+pub struct Draft {
+    name: String,
+    version: u64,
+    record: ImageRecord,
+}
+
+impl Draft {
+    /// Its pages in the memory of the model files.
+    pub fn pages(&self) -> Held {
+        (self.record.extent.start, self.record.extent.pages)
+    }
+}
+
 /// Images.
 impl<M: Memory> Store<M> {
     /// By how many bytes [`Self::set_image`] of so many would grow the memory of the model files.
@@ -76,21 +91,44 @@ impl<M: Memory> Store<M> {
         bytes: u64,
         pieces: impl Iterator<Item = &'p [u8]>,
     ) -> Result<(), SetImageError> {
-        let variant = self.version(name, version)?.variant;
-        let key = version_key(name, version);
-        let extent = self.room_for_image(&key, bytes)?;
-        self.grow_to(extent).map_err(KeepError::Room)?;
-        let mut offset = extent.offset();
+        let draft = self.begin_image(name, version, bytes)?;
+        let mut at = 0;
         for piece in pieces {
-            assert!(
-                offset + piece.len() as u64 <= extent.offset() + bytes,
-                "an image is longer than was said"
-            );
-            self.blobs.write(offset, piece);
-            offset += piece.len() as u64;
+            self.write_image(&draft, at, piece);
+            at += piece.len() as u64;
         }
-        assert!(offset == extent.offset() + bytes, "an image is shorter than was said");
-        self.images.insert(&key, ImageRecord { variant, bytes, extent }.encode());
+        assert!(at == bytes, "an image is shorter than was said");
+        self.finish_image(draft)
+    }
+
+    /// Finds room for an image of so many bytes, which is written piece by piece and may take several messages. The embedder holds
+    /// its pages until it is finished ([`Store::hold`]).
+    pub fn begin_image(&mut self, name: &str, version: u64, bytes: u64) -> Result<Draft, SetImageError> {
+        let variant = self.version(name, version)?.variant;
+        let extent = self.room_for_image(&version_key(name, version), bytes)?;
+        self.grow_to(extent).map_err(KeepError::Room)?;
+        let record = ImageRecord { variant, bytes, extent };
+        Ok(Draft { name: name.to_owned(), version, record })
+    }
+
+    /// Writes a piece of it. Costs 1 instruction a byte, and stable page access.
+    ///
+    /// # Panics
+    /// Where it has no room for it: the embedder's mistake.
+    pub fn write_image(&self, draft: &Draft, at: u64, piece: &[u8]) {
+        let Draft { record: ImageRecord { bytes, extent, .. }, .. } = draft;
+        let end = at.checked_add(piece.len() as u64);
+        assert!(end.is_some_and(|end| end <= *bytes), "an image is longer than was said");
+        self.blobs.write(extent.offset() + at, piece);
+    }
+
+    /// Has the image that was written be the version's, in the place of the one it has. One whose version is gone by now, or is served
+    /// in another variant, is forgotten.
+    pub fn finish_image(&mut self, draft: Draft) -> Result<(), SetImageError> {
+        let Draft { name, version, record } = draft;
+        if self.version(&name, version)?.variant == record.variant {
+            self.images.insert(&version_key(&name, version), record.encode());
+        }
         Ok(())
     }
 

@@ -186,6 +186,11 @@ impl<'a> RecordReader<'a> {
         std::mem::take(&mut self.rest)
     }
 
+    /// Whether nothing is left, as in a record of a release that wrote less.
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     /// Ends the record: an error if bytes are left.
     pub(crate) fn end(self) -> Result<(), RecordError> {
         match self.rest.len() {

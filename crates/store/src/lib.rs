@@ -90,7 +90,7 @@ pub use error::{
 };
 pub use extent::{Blob, PAGE_BYTES, ReadError};
 pub use graphs::OpenGraph;
-pub use images::SetImageError;
+pub use images::{Draft, SetImageError};
 pub use index::{IndexPage, Indexed, Residency};
 pub use jobs::{
     FinishError, Job, JobError, JobPhase, MAX_JOB_BYTES, MAX_JOBS, MAX_JOBS_PER_OWNER, MAX_RETAIN_SECONDS,
@@ -107,10 +107,10 @@ pub use provenance::{
     BuildersError, MAX_BUILDERS, MAX_METADATA_PAIRS, MAX_PROVENANCE_BYTES, ProvenanceError,
 };
 pub use roles::{MAX_ROLES, RoleError, RolePage};
-pub use room::RoomError;
+pub use room::{Extents, Kept, RoomError};
 pub use serving::{MAX_POLICY_VERSIONS, RetireError, VersionPolicyError};
 pub use settings::Settings;
 pub use statistics::StatisticsPage;
-pub use store::Store;
+pub use store::{Held, Store};
 pub use table::{Memories, OpenError};
 pub use versions::Version;

@@ -83,7 +83,52 @@ impl Claims {
     }
 }
 
+/// What versions and open uploads have in the memory of the model files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extents {
+    /// Every version's.
+    pub versions: Vec<Kept>,
+    /// Of open uploads, bytes in whole pages.
+    pub upload_bytes: u64,
+}
+
+/// What a version has there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// `name:version`.
+    pub model: String,
+    /// sha256 of its files.
+    pub sha256: [u8; 32],
+    /// What the embedder makes of them.
+    pub variant: u8,
+    /// Of its files, bytes in whole pages.
+    pub file_bytes: u64,
+    /// Of its image, bytes in whole pages.
+    pub image_bytes: u64,
+}
+
 impl<M: Memory> Store<M> {
+    /// What is taken, by whom. Costs one read of every version's, image's and open upload's record.
+    pub fn extents(&self) -> Result<Extents, RecordError> {
+        let mut extents = Extents::default();
+        for upload in self.open_uploads() {
+            extents.upload_bytes += upload?.1.extent.bytes();
+        }
+        for (key, value) in self.versions.iter() {
+            let record = VersionRecord::decode(&value)?;
+            let (name, version) = parse_key(&key)?;
+            let image = self.images.get(&key).map(|image| ImageRecord::decode(&image)).transpose()?;
+            extents.versions.push(Kept {
+                model: format!("{name}:{version}"),
+                sha256: record.sha256,
+                variant: record.variant,
+                file_bytes: record.extent.bytes(),
+                image_bytes: image.map_or(0, |image| image.extent.bytes()),
+            });
+        }
+        Ok(extents)
+    }
+
     /// What is taken, and what of it by `uploader`. Costs one read of every version's record.
     pub(crate) fn claims(
         &self,
@@ -137,27 +182,28 @@ impl<M: Memory> Store<M> {
     }
 
     /// Finds room for `bytes` beside `claims`; it may end behind the memory's end.
-    pub(crate) fn place(&self, bytes: u64, mut claims: Claims) -> Result<Extent, RoomError> {
+    pub(crate) fn place(&self, bytes: u64, claims: Claims) -> Result<Extent, RoomError> {
         let (needed, taken, limit) = (whole_pages(bytes), claims.bytes(), self.settings().max_total_bytes);
         match taken.saturating_add(needed) > limit {
             true => Err(RoomError::TotalTooLarge { needed, taken, limit }),
-            false => Ok(first_fit(&mut claims.extents, Extent::pages_for(bytes))),
+            false => Ok(self.fit(claims, bytes)),
         }
+    }
+
+    /// The first gap that holds `bytes`, beside `claims` and what is held.
+    fn fit(&self, mut claims: Claims, bytes: u64) -> Extent {
+        claims.extents.extend((self.held)().into_iter().map(|(start, pages)| Extent { start, pages }));
+        first_fit(&mut claims.extents, Extent::pages_for(bytes))
     }
 
     /// Finds room for an image of `bytes` beside `claims`, in the place of one of `replaced` bytes: with all files and images
     /// it is within the limit of all models.
-    pub(crate) fn place_image(
-        &self,
-        bytes: u64,
-        mut claims: Claims,
-        replaced: u64,
-    ) -> Result<Extent, RoomError> {
+    pub(crate) fn place_image(&self, bytes: u64, claims: Claims, replaced: u64) -> Result<Extent, RoomError> {
         let (needed, limit) = (whole_pages(bytes), self.settings().max_total_bytes);
         let taken = claims.bytes().saturating_add(claims.image_bytes).saturating_sub(replaced);
         match taken.saturating_add(needed) > limit {
             true => Err(RoomError::TotalTooLarge { needed, taken, limit }),
-            false => Ok(first_fit(&mut claims.extents, Extent::pages_for(bytes))),
+            false => Ok(self.fit(claims, bytes)),
         }
     }
 

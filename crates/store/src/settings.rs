@@ -7,6 +7,7 @@
 //!   next_graph         ↕ 8     next_kept        ↕ 8
 //!   max_bytes_per_uploader ↕ 8   0 for no limit      abandoned_after_seconds ↕ 8   0 where never set
 //!   next_context       ↕ 8     policy           ↕ 31    drawn in [`crate::policy`]
+//!   max_weight_cache_bytes ↕ 8   1 more than what was set; not there where nothing was
 //! ```
 //!
 //! A limit that was never set is the running release's default, so a release may change its defaults. No counter
@@ -40,8 +41,8 @@ const DEFAULT_ABANDONED_AFTER_SECONDS: u64 = 7 * 86_400;
 const LEAST_ABANDONED_AFTER_SECONDS: u64 = 3_600;
 /// 1 year: longer would be never.
 const MOST_ABANDONED_AFTER_SECONDS: u64 = 365 * 86_400;
-/// 4 GiB: a wasm32 heap holds no larger file.
-const MOST_MODEL_BYTES: u64 = 4 << 30;
+/// 60 GiB: as many as all together; weights that the heap does not hold are streamed.
+const MOST_MODEL_BYTES: u64 = MOST_TOTAL_BYTES;
 /// 60 GiB: a `MemoryManager` with buckets of 2 MiB addresses 64 GiB, of which some are the tables' and some lie in gaps
 /// between files.
 const MOST_TOTAL_BYTES: u64 = 60 << 30;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub max_bytes_per_uploader: u64,
     /// Seconds without activity after which an upload is abandoned; 7 days unless set.
     pub abandoned_after_seconds: u64,
+    /// Heap for weights that are streamed, bytes; a quarter of `max_heap_bytes` unless set. The store keeps it for its embedder.
+    pub max_weight_cache_bytes: u64,
 }
 
 /// What the cell holds.
@@ -90,6 +93,8 @@ pub(crate) struct SettingsRecord {
     pub(crate) next_kept: u64,
     max_bytes_per_uploader: u64,
     abandoned_after_seconds: u64,
+    /// One more than what was set; 0 where nothing was.
+    max_weight_cache_bytes: u64,
 }
 
 impl SettingsRecord {
@@ -108,6 +113,7 @@ impl SettingsRecord {
             next_kept: 1,
             max_bytes_per_uploader: 0,
             abandoned_after_seconds: 0,
+            max_weight_cache_bytes: 0,
             next_context: 1,
             policy: PolicyRecord::default(),
         }
@@ -120,6 +126,9 @@ impl SettingsRecord {
         w.u64(self.next_kept).u64(self.max_bytes_per_uploader).u64(self.abandoned_after_seconds);
         w.u64(self.next_context);
         self.policy.write(&mut w);
+        if self.max_weight_cache_bytes > 0 {
+            w.u64(self.max_weight_cache_bytes);
+        }
         w.finish()
     }
 
@@ -145,6 +154,7 @@ impl SettingsRecord {
         if let Some((field, _)) = ids.into_iter().find(|(_, next)| !(1..u64::MAX).contains(next)) {
             return Err(r.field(field));
         }
+        let max_weight_cache_bytes = if r.is_at_end() { 0 } else { r.u64()? };
         r.end()?;
         Ok(SettingsRecord {
             max_model_bytes,
@@ -158,15 +168,18 @@ impl SettingsRecord {
             next_kept,
             max_bytes_per_uploader,
             abandoned_after_seconds,
+            max_weight_cache_bytes,
         })
     }
 
     pub(crate) fn resolve(&self) -> Settings {
         let or = |set: u64, default: u64| if set == 0 { default } else { set };
+        let max_heap_bytes = or(self.max_heap_bytes, DEFAULT_MAX_HEAP_BYTES);
         Settings {
             max_model_bytes: or(self.max_model_bytes, DEFAULT_MAX_MODEL_BYTES),
             max_total_bytes: or(self.max_total_bytes, DEFAULT_MAX_TOTAL_BYTES),
-            max_heap_bytes: or(self.max_heap_bytes, DEFAULT_MAX_HEAP_BYTES),
+            max_heap_bytes,
+            max_weight_cache_bytes: self.max_weight_cache_bytes.checked_sub(1).unwrap_or(max_heap_bytes / 4),
             max_open_uploads: match self.max_open_uploads {
                 0 => DEFAULT_MAX_OPEN_UPLOADS,
                 set => set,
@@ -199,6 +212,12 @@ impl<M: Memory> Store<M> {
         set("max_bytes_per_uploader", per_uploader, 0..=MOST_TOTAL_BYTES, &mut next.max_bytes_per_uploader)?;
         let seconds = LEAST_ABANDONED_AFTER_SECONDS..=MOST_ABANDONED_AFTER_SECONDS;
         set("abandoned_after_seconds", abandoned_after, seconds, &mut next.abandoned_after_seconds)?;
+        let mut cache = next.max_weight_cache_bytes.saturating_sub(1);
+        let came = args.max_weight_cache_bytes;
+        set("max_weight_cache_bytes", came, 0..=MOST_HEAP_BYTES, &mut cache)?;
+        if came.is_some() {
+            next.max_weight_cache_bytes = cache + 1;
+        }
         next.policy.apply(args)?;
         if let Some(admins) = &args.admins {
             let change = self.plan_admins(admins)?;

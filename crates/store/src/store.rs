@@ -45,9 +45,19 @@ pub struct Store<M: Memory> {
     pub(crate) commits: crate::commit::Commits,
     /// What the tables hold at most.
     pub(crate) bounds: Bounds,
+    /// Pages that the embedder still reads, though no record may claim them.
+    pub(crate) held: fn() -> Vec<Held>,
 }
 
+/// Pages in the memory of the model files: the first, and how many.
+pub type Held = (u64, u64);
+
 impl<M: Memory> Store<M> {
+    /// Has no file or image be placed over the pages that `held` names when one is: somebody still reads them.
+    pub fn hold(&mut self, held: fn() -> Vec<Held>) {
+        self.held = held;
+    }
+
     /// Opens the store in `memories`: makes an empty one where they are empty, and writes nothing where they are not.
     ///
     /// Costs one read of the settings' cell and of each table's header, whatever the store holds.
@@ -76,6 +86,7 @@ impl<M: Memory> Store<M> {
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),
+            held: Vec::new,
         })
     }
 }

@@ -10,6 +10,7 @@ mod error;
 mod graph;
 mod inference;
 mod job;
+mod memory;
 mod pipeline;
 mod receipt;
 mod registry;
@@ -31,6 +32,7 @@ pub use inference::{
     ProfileResponse, QuantizationReport,
 };
 pub use job::{Job, JobListRequest, JobOutput, JobPage, JobRequest, JobState, JobStatus};
+pub use memory::{MemoryGraph, MemoryModel, MemoryStatus, WeightCache};
 pub use pipeline::{MAX_PIPELINE_BYTES, MAX_PIPELINE_STAGES, PIPELINE_MAGIC, Pipeline, PipelineStage};
 pub use receipt::{Receipt, Verdict, VerifyRequest};
 pub use registry::{

@@ -29,6 +29,8 @@ pub struct InitArgs {
     pub policy: Option<AccessPolicy>,
     /// What a canister that is not listed pays for an update that infers.
     pub price: Option<Price>,
+    /// Heap that weights may take that are streamed from stable memory, in bytes.
+    pub max_weight_cache_bytes: Option<u64>,
     /// Principals that are admins from now on, besides the controllers; those who were and are not named no longer are.
     pub admins: Option<Vec<Principal>>,
 }
@@ -44,6 +46,8 @@ pub struct Limits {
     pub max_total_bytes: u64,
     /// Heap for graphs and inferences.
     pub max_heap_bytes: u64,
+    /// Heap for weights that are streamed from stable memory; null from canisters of before that.
+    pub max_weight_cache_bytes: Option<u64>,
     /// Uploads open at one time.
     pub max_open_uploads: u32,
     /// Bytes that one uploader may hold; 0 for no limit.

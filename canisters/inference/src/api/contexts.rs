@@ -36,6 +36,17 @@ thread_local! {
     static HELD: RefCell<BTreeMap<Context, Held>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+/// Bytes of all contexts' tensors.
+pub(super) fn held_bytes() -> u64 {
+    HELD.with_borrow(|held| {
+        let tensors = held.values().flat_map(|held| {
+            let outputs = held.outputs.iter().flatten().map(|(_, tensor)| tensor);
+            held.inputs.values().map(|input| &input.tensor).chain(outputs)
+        });
+        tensors.map(|tensor| tensor.data.len() as u64).sum()
+    })
+}
+
 #[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
 pub(super) async fn init_execution_context(graph: Arg<Graph>) -> Result<Context, Error> {
     let spender = Spender::check()?;

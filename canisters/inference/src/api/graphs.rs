@@ -151,11 +151,17 @@ pub(crate) async fn bring(version: &Version, graph: Graph) -> Result<(), Error> 
     let _loading = Loading::begin(graph);
     if pipeline::is(version) {
         pipeline::bring(version).await?;
-    } else if !state::residents(|r| r.has(Content::of(version))) {
-        let reply = contained::call(internal::LOAD, graph).await?;
-        internal::done(&reply)?;
-        images::keep(version).await;
+    } else {
+        // Again where it was only to be written as an image that is then read where it lies.
+        for _ in 0..2 {
+            if !state::residents(|r| r.has(Content::of(version))) {
+                let reply = contained::call(internal::LOAD, graph).await?;
+                internal::done(&reply)?;
+                images::keep(version).await;
+            }
+        }
     }
+    refresh_pins();
     let shapes = Properties::of(version)?.warmup;
     if shapes.is_empty() {
         return Ok(());

@@ -64,6 +64,9 @@ pub(super) fn infer_query(request: Arg<InferRequest>) -> Result<InferResponse, E
     respond(&version, answer, outputs.as_ref(), &parameters, limit)
 }
 
+/// Bytes of stable memory that a query may read for a graph: the Internet Computer lets it touch 1 GiB.
+const QUERY_BYTES: u64 = 7 << 27;
+
 /// Nodes that a reply has room for: each is a name of 200 bytes at most and some numbers.
 const MAX_NODES: usize = 5_000;
 
@@ -241,6 +244,19 @@ fn refuse_what_is_not_known(
              an update: queries take them from then on{takes}",
             shapes.join(", ")
         ));
+    };
+    let run = match resident.graph.streamed_bytes() {
+        0 => run,
+        bytes if bytes > QUERY_BYTES => {
+            return Err(Error::too_large(format!(
+                "{model} reads {bytes} bytes of weights from stable memory, a query may touch {QUERY_BYTES}; call `infer`, an update"
+            )));
+        }
+        // It may have been measured with the weights in the heap.
+        _ => {
+            let shapes: Vec<Vec<u32>> = inputs.shapes().cloned().collect();
+            resident.graph.estimate(&shapes).map_or(run, |estimate| run.max(estimate.instructions))
+        }
     };
     // With just these values a graph whose shapes depend on them may have run here.
     let same = resident.graph.planned(inputs).is_some_and(|p| p.has_run && p.fixed);

@@ -2,17 +2,19 @@
 //! and any other caller is refused.
 
 use ic_cdk::update;
+use ic_nn_engine::File;
 use ic_nn_store::{PAGE_BYTES, Version};
 use ic_nn_types::{Error, ErrorCode, GraphEncoding};
 
 use crate::authority::Itself;
+use crate::images::Writing;
 use crate::models::Tried;
 use crate::run::{self, Answer, Question};
 use crate::slices::{Sliced, Slices};
 use crate::tickets;
 use crate::variant::Content;
 use crate::wire::{self, Arg};
-use crate::{images, memory, models, state};
+use crate::{memory, models, state};
 
 /// Checks, loads and tries the files of a ticket, and leaves their facts.
 pub(crate) const PROBE: &str = "ic_nn_internal_probe";
@@ -74,6 +76,7 @@ impl Sliced for Probe {
 #[update(hidden = true, name = "ic_nn_internal_probe", decode_with = "crate::wire::decode::<u64>")]
 fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
+    memory::begin_message();
     let ticket = ticket?;
     let probe = match question::<Probe>(ticket)? {
         Probe::Asked(candidate, slices) => loaded(candidate, slices)?,
@@ -84,10 +87,10 @@ fn probe(ticket: Arg<u64>) -> Result<(), Error> {
     };
     match tried.advance() {
         Err(tried) => tickets::ask_again(ticket, Probe::Under(tried, content, given)),
-        Ok((graph, drawing, facts)) => {
+        Ok((graph, drawing, facts, bytes)) => {
             // The call that asked goes on to publish these very bytes; whoever asks next finds the graph here.
             let encoded = facts.encode()?;
-            state::residents(|r| r.insert(content, (graph, drawing), facts, true));
+            state::residents(|r| r.insert(content, (graph, drawing), facts, true, bytes));
             let probed: Probed = (encoded, given);
             tickets::leave(ticket, probed);
         }
@@ -100,14 +103,15 @@ fn loaded(candidate: Candidate, slices: Slices) -> Result<Probe, Error> {
     let (files, sha256, encoding, given) = match candidate {
         Candidate::Upload { upload, sha256, encoding } => {
             let bytes = state::store(|s| Ok::<_, Error>(s.upload_blob(upload)?.bytes()))?;
-            models::admit(Content::plain(sha256), bytes)?;
-            let files =
-                state::store(|s| models::files(&s.upload_blob(upload)?, &s.upload_builders(upload)?))?;
+            let sizes = state::store(|s| s.upload_builders(upload))?;
+            let streamed = models::admit(Content::plain(sha256), bytes, &sizes, false)?;
+            let files = state::store(|s| models::files(&s.upload_blob(upload)?, &sizes, streamed))?;
             (files, sha256, encoding, vec![])
         }
         Candidate::Files { files, sha256, encoding } => {
-            models::admit(Content::plain(sha256), files.iter().map(|f| f.len() as u64).sum())?;
-            (files.clone(), sha256, encoding, files)
+            models::admit(Content::plain(sha256), files.iter().map(|f| f.len() as u64).sum(), &[], false)?;
+            let loaded = files.iter().cloned().map(File::from).collect();
+            (loaded, sha256, encoding, files)
         }
     };
     let content = Content::plain(sha256);
@@ -141,6 +145,7 @@ impl Sliced for Remake {
 #[update(hidden = true, name = "ic_nn_internal_remake", decode_with = "crate::wire::decode::<u64>")]
 fn remake(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
+    memory::begin_message();
     let ticket = ticket?;
     let question = question::<Remake>(ticket)?;
     let (Remake::Asked(remade, _) | Remake::Under(_, remade)) = &question;
@@ -155,32 +160,31 @@ fn remake(ticket: Arg<u64>) -> Result<(), Error> {
     };
     match tried.advance() {
         Err(tried) => tickets::ask_again(ticket, Remake::Under(tried, remade)),
-        Ok((graph, drawing, facts)) => {
+        Ok((graph, drawing, facts, bytes)) => {
             let encoded = facts.encode()?;
             state::store(|s| s.set_variant(&version.name, version.version, remade.variant, &encoded))?;
-            state::residents(|r| r.insert(content, (graph, drawing), facts, true));
+            state::residents(|r| r.insert(content, (graph, drawing), facts, true, bytes));
             tickets::leave(ticket, ());
         }
     }
     Ok(())
 }
 
-/// A version whose graph is drawn.
-pub(crate) struct Drawn {
-    pub(crate) name: String,
-    pub(crate) version: u64,
-}
-
 #[update(hidden = true, name = "ic_nn_internal_image", decode_with = "crate::wire::decode::<u64>")]
 fn write_image(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
-    let Drawn { name, version } = question::<Drawn>(ticket?)?;
-    images::write_now(&state::store(|s| s.get(&name, version))?)
+    memory::begin_message();
+    let ticket = ticket?;
+    if let Some(more) = question::<Writing>(ticket)?.go_on()? {
+        tickets::ask_again(ticket, more);
+    }
+    Ok(())
 }
 
 #[update(hidden = true, name = "ic_nn_internal_load", decode_with = "crate::wire::decode::<u64>")]
 fn load_open_graph(graph: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
+    memory::begin_message();
     let graph = graph?;
     let version = state::store(|s| {
         let open = s.graph(graph)?;
@@ -192,6 +196,7 @@ fn load_open_graph(graph: Arg<u64>) -> Result<(), Error> {
 #[update(hidden = true, name = "ic_nn_internal_infer", decode_with = "crate::wire::decode::<u64>")]
 fn infer_ticket(ticket: Arg<u64>) -> Result<(), Error> {
     Itself::check()?;
+    memory::begin_message();
     let ticket = ticket?;
     if tickets::is_served(ticket) {
         return Ok(());

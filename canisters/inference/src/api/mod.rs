@@ -10,6 +10,7 @@ pub(crate) mod inference;
 mod inspect;
 pub(crate) mod internal;
 mod jobs;
+mod memory;
 pub(crate) mod properties;
 mod registry;
 mod server;

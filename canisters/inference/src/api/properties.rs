@@ -29,7 +29,8 @@ const SETTABLE: [(&str, &str); 7] = [
     ),
     (
         "resident",
-        "`true`, as where it is not set: the graph stays in the heap while a handle is open; `false`: it may leave when memory is short",
+        "`true`, as where it is not set: the graph stays in the heap while a handle is open; `false`: it may leave when memory is \
+         short; `streamed`: it stays, but for its large weights, which are read from stable memory as runs need them",
     ),
     ("max_instructions", "runs that are known to take more are refused"),
     (
@@ -58,6 +59,8 @@ pub(crate) struct Properties {
     pub(crate) warmup: Vec<Vec<Vec<u32>>>,
     /// Whether the graph may leave the heap while a handle is open.
     pub(crate) evictable: bool,
+    /// Whether its large weights stay in stable memory.
+    pub(crate) streamed: bool,
     /// Whether the graph's image is kept.
     pub(crate) image: bool,
     /// Most instructions of a run.
@@ -70,8 +73,15 @@ pub(crate) struct Properties {
 
 impl Default for Properties {
     fn default() -> Self {
-        let (image, evictable) = (true, false);
-        Properties { warmup: vec![], evictable, image, max_instructions: None, cache: 0, max_batch: 0 }
+        Properties {
+            warmup: vec![],
+            evictable: false,
+            streamed: false,
+            image: true,
+            max_instructions: None,
+            cache: 0,
+            max_batch: 0,
+        }
     }
 }
 
@@ -98,10 +108,11 @@ impl Properties {
                 })?;
             }
             "resident" => {
-                self.evictable = match value {
-                    "true" => false,
-                    "false" => true,
-                    _ => return Err(expected("`true` or `false`")),
+                (self.evictable, self.streamed) = match value {
+                    "true" => (false, false),
+                    "false" => (true, false),
+                    "streamed" => (false, true),
+                    _ => return Err(expected("`true`, `false` or `streamed`")),
                 }
             }
             "image" => self.image = value.parse().map_err(|_| expected("`true` or `false`"))?,
@@ -229,6 +240,7 @@ pub(super) async fn set_property(arguments: Arg<(Graph, String, Option<String>)>
         images::keep(&version).await;
         return super::graphs::bring(&version, graph).await;
     }
+    let before = Properties::of(&version)?.streamed;
     let done = state::store(|s| s.set_property(&version.name, version.version, &name, value.as_deref()));
     audit::of(uploader.caller(), "set_property", &subject, done.map_err(Error::from))?;
     if name == "image" && !Properties::of(&version)?.image {
@@ -238,6 +250,10 @@ pub(super) async fn set_property(arguments: Arg<(Graph, String, Option<String>)>
         cache::forget(Content::of(&version));
     }
     super::graphs::refresh_pins();
+    if Properties::of(&version)?.streamed != before {
+        state::residents(|r| r.drop_for_good(Content::of(&version)));
+        return super::graphs::bring(&version, graph).await;
+    }
     Ok(())
 }
 

@@ -65,6 +65,7 @@ pub(super) fn limits() -> Limits {
         max_model_bytes: settings.max_model_bytes,
         max_total_bytes: settings.max_total_bytes,
         max_heap_bytes: settings.max_heap_bytes,
+        max_weight_cache_bytes: Some(settings.max_weight_cache_bytes),
         max_open_uploads: settings.max_open_uploads,
         max_bytes_per_uploader: settings.max_bytes_per_uploader,
         abandoned_after_seconds: settings.abandoned_after_seconds,

@@ -70,7 +70,8 @@ fn later_all<A: Arguments, R: CandidType, F: Future<Output = R>>(
 
 fn signatures() -> Vec<Signature> {
     use super::{
-        access, accuracy, contexts, estimate, graphs, inference, jobs, properties, registry, server, uploads,
+        access, accuracy, contexts, estimate, graphs, inference, jobs, memory, properties, registry, server,
+        uploads,
     };
     vec![
         later("upload_begin", uploads::upload_begin),
@@ -116,6 +117,7 @@ fn signatures() -> Vec<Signature> {
         bare("server_live", server::server_live),
         bare("server_ready", server::server_ready),
         bare("server_metadata", server::server_metadata),
+        bare("memory_status", memory::memory_status),
         sync("model_ready", server::model_ready),
         sync("model_metadata", server::model_metadata),
         sync("model_statistics", server::model_statistics),

@@ -1,6 +1,8 @@
 //! The server: alive, ready, what it is, what it can, what its models have done.
 
-use ic_nn_types::{Capabilities, HttpRequest, HttpResponse, ModelMetadata, ModelStatistics, ServerMetadata};
+use ic_nn_types::{
+    Capabilities, HttpRequest, HttpResponse, MemoryStatus, ModelMetadata, ModelStatistics, ServerMetadata,
+};
 
 use crate::{Client, ClientError, Transport};
 
@@ -18,6 +20,11 @@ impl<T: Transport> Client<T> {
     /// What the server is, its limits and its memory.
     pub fn server_metadata(&self) -> Result<ServerMetadata, ClientError> {
         self.told("server_metadata", ())
+    }
+
+    /// Where every byte of its heap and its stable memory is.
+    pub fn memory_status(&self) -> Result<MemoryStatus, ClientError> {
+        self.query("memory_status", ())
     }
 
     /// Whether a model is served and, where a handle is open on it, in the heap and warm.

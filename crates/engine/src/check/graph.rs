@@ -9,6 +9,7 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto, type
 use super::{MAX_NAME_BYTES, MAX_NODES, admit, bfloat, malformed, tensor};
 use crate::description::{Dimension, InputDescription};
 use crate::operators::{self, Operators};
+use crate::streamed::Away;
 use crate::{Limits, ModelError, element};
 
 /// Inputs of the main graph, and its outputs with what the file says of them.
@@ -50,6 +51,16 @@ impl<'a> Walk<'a> {
             nodes: 0,
             scope: HashSet::new(),
             bfloats: HashSet::new(),
+        }
+    }
+
+    /// Takes note of initializers that are not among the graph's: their names can be read.
+    pub(super) fn away(&mut self, away: &[Away]) {
+        for Away { name, dims, .. } in away {
+            let elements = dims.iter().product::<usize>() as u64;
+            self.scope.insert(name.clone());
+            self.parameters += elements;
+            *self.weights.entry(1).or_default() += elements;
         }
     }
 

@@ -17,6 +17,7 @@ use tract_onnx::pb::ModelProto;
 
 use crate::description::InputDescription;
 use crate::operators::{MAX_OPSET, MIN_OPSET, is_onnx};
+use crate::streamed::{self, Away, File};
 use crate::{Limits, ModelError};
 
 pub(crate) use bfloat::declares as is_bfloat;
@@ -41,6 +42,8 @@ pub struct Checked {
     pub(crate) parameters: u64,
     pub(crate) weights: Vec<WeightCount>,
     pub(crate) opset: i64,
+    /// Weights that stay in a stream.
+    pub(crate) away: Vec<Away>,
 }
 
 impl Checked {
@@ -64,12 +67,17 @@ pub fn check(bytes: Vec<u8>, limits: &Limits) -> Result<Checked, ModelError> {
 /// # Errors
 /// As [`check`]; also where the files are not as many as the model names, or too short for a tensor.
 pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Result<Checked, ModelError> {
-    let file_bytes = bytes.len() as u64 + data.iter().map(|d| d.len() as u64).sum::<u64>();
+    check_parts(bytes, data.into_iter().map(File::from).collect(), limits)
+}
+
+/// [`check_files`] for external data that need not be in the heap.
+pub(crate) fn check_parts(bytes: Vec<u8>, data: Vec<File>, limits: &Limits) -> Result<Checked, ModelError> {
+    let file_bytes = bytes.len() as u64 + data.iter().map(File::heap).sum::<u64>();
     admit("reading the file", file_bytes, limits)?;
     if bytes.is_empty() {
         return Err(ModelError::NotOnnx { reason: "the file is empty".into() });
     }
-    let mut proto = resolved(&bytes, data, limits)?;
+    let (mut proto, away) = decoded(&bytes, data, limits)?;
     drop(bytes);
     let opset = opset(&proto)?;
     let mut walk = graph::Walk::new(limits, opset);
@@ -79,7 +87,9 @@ pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Resul
     }
     let main =
         proto.graph.as_mut().ok_or_else(|| ModelError::NotOnnx { reason: "it holds no graph".into() })?;
+    walk.away(&away);
     let (inputs, declared_outputs) = walk.main(main)?;
+    streamed::declare(main, &away);
     let bfloats = main.output.iter().map(bfloat::declares).collect();
     bfloat::retype(main);
     admit("loading the model", Limits::load_peak(file_bytes, walk.tensor_bytes), limits)?;
@@ -92,19 +102,26 @@ pub fn check_files(bytes: Vec<u8>, data: Vec<Vec<u8>>, limits: &Limits) -> Resul
         parameters: walk.parameters,
         weights: weights(&walk.weights),
         opset,
+        away,
         proto,
     })
 }
 
 /// The file decoded, its external data put in their places; nothing of it is checked.
 pub(crate) fn resolved(bytes: &[u8], data: Vec<Vec<u8>>, limits: &Limits) -> Result<ModelProto, ModelError> {
+    Ok(decoded(bytes, data.into_iter().map(File::from).collect(), limits)?.0)
+}
+
+/// [`resolved`], and what stays where it is.
+fn decoded(bytes: &[u8], data: Vec<File>, limits: &Limits) -> Result<(ModelProto, Vec<Away>), ModelError> {
     let mut proto = ModelProto::decode(bytes).map_err(|e| ModelError::NotOnnx {
         reason: format!("the protobuf does not decode: {}", ends(&e.to_string())),
     })?;
-    if let Some(graph) = proto.graph.as_mut().filter(|_| !data.is_empty()) {
-        external::resolve(graph, &data, limits)?;
-    }
-    Ok(proto)
+    let away = match proto.graph.as_mut().filter(|_| !data.is_empty()) {
+        Some(graph) => external::resolve(graph, &data, limits)?,
+        None => vec![],
+    };
+    Ok((proto, away))
 }
 
 /// Nodes that work with quantised integers, by their operators' names.

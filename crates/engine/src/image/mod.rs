@@ -24,7 +24,7 @@ mod inner;
 mod ops;
 
 use ic_nn_kernels::Precision;
-pub use ic_nn_kernels::image::{Arrays, Broken};
+pub use ic_nn_kernels::image::{Array, Arrays, Broken};
 use ic_nn_kernels::image::{Reader, Writer};
 use ic_nn_types::TensorDescription;
 use thiserror::Error;
@@ -72,18 +72,18 @@ pub struct Drawing {
 /// An image: pieces that lie one behind the other. The first is its header and head.
 pub struct Image<'a> {
     head: Vec<u8>,
-    arrays: Vec<&'a [u8]>,
+    arrays: Vec<Array<'a>>,
 }
 
 impl Image<'_> {
     /// The pieces, in order.
-    pub fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        std::iter::once(self.head.as_slice()).chain(self.arrays.iter().copied())
+    pub fn pieces(&self) -> impl Iterator<Item = Array<'_>> {
+        std::iter::once(Array::Here(&self.head)).chain(self.arrays.iter().copied())
     }
 
     /// Bytes of all of it.
     pub fn bytes(&self) -> u64 {
-        self.pieces().map(|piece| piece.len() as u64).sum()
+        self.pieces().map(|piece| piece.bytes()).sum()
     }
 }
 
@@ -100,7 +100,7 @@ impl Drawing {
         head.extend_from_slice(&LAYOUT.to_le_bytes());
         head.extend_from_slice(&BUILD.to_le_bytes());
         head.extend_from_slice(&(body.len() as u64).to_le_bytes());
-        let bytes: u64 = arrays.iter().map(|array| array.len() as u64).sum();
+        let bytes: u64 = arrays.iter().map(Array::bytes).sum();
         head.extend_from_slice(&bytes.to_le_bytes());
         head.extend_from_slice(&body);
         Some(Image { head, arrays })
@@ -140,12 +140,13 @@ impl Graph {
     /// The graph of an image, by its head and its arrays ([`parts`] says how long they are). Equal in every answer to the graph that was
     /// written.
     ///
-    /// Costs one instruction a byte of its arrays, and some thousands a node.
+    /// Costs one instruction a byte of its arrays, and some thousands a node. Packed numbers that `arrays` leaves where they are
+    /// ([`Arrays::leave`]) are read when a run needs them, and what a run takes is estimated so.
     ///
     /// # Errors
     /// Where the image cannot be read, or the limits are too low.
     pub fn from_image(head: &[u8], arrays: &mut dyn Arrays, limits: &Limits) -> Result<Graph, ImageError> {
-        crate::check::admit("reading the image", arrays.left(), limits)?;
+        crate::check::admit("reading the image", arrays.heap(), limits)?;
         let mut from = Reader::new(head, arrays);
         let read = graph::read(&mut from)?;
         from.end()?;

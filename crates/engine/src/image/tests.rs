@@ -16,7 +16,13 @@ fn load(bytes: Vec<u8>, precision: Precision) -> Result<(Graph, Option<Drawing>)
 }
 
 fn bytes(drawing: &Drawing) -> Option<Vec<u8>> {
-    drawing.image().map(|image| image.pieces().flatten().copied().collect())
+    drawing.image().map(|image| {
+        let bytes = |piece: Array<'_>| match piece {
+            Array::Here(bytes) => bytes.to_vec(),
+            Array::Far(..) => panic!("it is in the heap"),
+        };
+        image.pieces().flat_map(bytes).collect()
+    })
 }
 
 fn read(image: &[u8]) -> Result<Graph, ImageError> {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
+use ic_nn_kernels::far::{Stream, Streams};
 use ic_nn_kernels::product::After;
 use ic_nn_kernels::{
     Chain, Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, MeanPool, Norm, Precision, Reduce,
@@ -134,6 +135,31 @@ impl Lowered {
             Body::Resample(resample) => resample.scratch(),
             Body::Picked(_) | Body::Softmax(_) | Body::Norm(_) | Body::Reduce(_) | Body::Swap(_) => 0,
         }) as u64
+    }
+
+    /// What its weights are, as far as they may be in streams.
+    fn weights(&self) -> Option<&dyn Streams> {
+        Some(match &*self.body {
+            Body::Product(product) => return product.panels().map(|panels| panels as &dyn Streams),
+            Body::Conv(conv) => conv,
+            Body::Winograd(conv) => conv,
+            Body::Strided(conv) => conv,
+            Body::Lines(conv) => conv,
+            Body::HwcConv(conv) => conv,
+            _ => return None,
+        })
+    }
+
+    /// Bytes of weights that a run reads which are not in the heap.
+    pub(crate) fn far_bytes(&self) -> u64 {
+        self.weights().map_or(0, Streams::far_bytes)
+    }
+
+    /// Puts the streams that they are in among `all`, each once.
+    pub(crate) fn streams(&self, all: &mut Vec<Arc<Stream>>) {
+        if let Some(weights) = self.weights() {
+            weights.streams(all);
+        }
     }
 
     /// How many inputs a node of it has.

@@ -12,7 +12,8 @@ use crate::{Graph, Limits, fixture};
 /// Answers of a model on numbers that its shapes decide; none where it is there to be refused, or does not take them.
 fn answers(file: &Path, passes: Passes) -> Option<Vec<NamedTensor>> {
     let limits = Limits::WASM32;
-    let decoded = Graph::decoded(GraphEncoding::Onnx, vec![std::fs::read(file).unwrap()], &limits).ok()?;
+    let decoded =
+        Graph::decoded(GraphEncoding::Onnx, vec![std::fs::read(file).unwrap().into()], &limits).ok()?;
     if !decoded.bound.is_empty() {
         return None;
     }

@@ -12,6 +12,7 @@ use super::einsum::{Loops, Run};
 use super::innermost::Innermost;
 use super::node::{Body, Lowered};
 use super::{constant, floats, shape};
+use crate::streamed::Streamed;
 
 /// Rows or columns that a step is cut into at least: tiles are filled, and halves of Strassen's are never empty.
 const BLOCK: usize = 64;
@@ -41,6 +42,17 @@ pub(super) enum Packed {
     Run,
 }
 
+/// Along what each step of a product is cut, and into how many blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// Rows of the narrow operand.
+    Rows(usize),
+    /// Columns of the wide one.
+    Columns(usize),
+    /// Parts of the packed one.
+    Parts(usize),
+}
+
 /// A node for the product, and its inputs; none where there is no kernel for it.
 pub(super) fn lower(
     model: &TypedModel,
@@ -59,14 +71,18 @@ pub(super) fn lower(
     let Some(loops) = Loops::of(&op.axes, [&a, &b], &output) else { return Ok(None) };
     let (narrow_ix, wide_ix) = if loops.wide_first { (1, 0) } else { (0, 1) };
     let (narrow, wide) = (constant(model, node.inputs[narrow_ix])?, constant(model, node.inputs[wide_ix])?);
-    let Some(product) = Product::new(
-        packing,
-        loops.clone(),
-        narrow.as_deref().map(floats).transpose()?,
-        wide.as_deref().map(floats).transpose()?,
-    ) else {
-        return Ok(None);
+    let far = [narrow_ix, wide_ix].map(|ix| Streamed::of(model, node.inputs[ix]));
+    let product = if far.iter().any(Option::is_some) {
+        Product::far(loops.clone(), &far)
+    } else {
+        Product::new(
+            packing,
+            loops.clone(),
+            narrow.as_deref().map(floats).transpose()?,
+            wide.as_deref().map(floats).transpose()?,
+        )
     };
+    let Some(product) = product else { return Ok(None) };
     let (inputs, bias_axis) = match &product.packed {
         Packed::Wide(_) => (tvec!(node.inputs[narrow_ix]), loops.q_axis),
         Packed::Narrow(_) | Packed::Turned(_) => (tvec!(node.inputs[wide_ix]), p_axis(&loops, &output)),
@@ -146,6 +162,27 @@ impl Product {
         Some(Product { loops, packed, steps, which })
     }
 
+    /// Of an operand that stays in a stream and is the same in each step, and one that is an input.
+    fn far(loops: Loops, far: &[Option<Streamed>; 2]) -> Option<Product> {
+        let steps = steps(&loops.outer);
+        let Loops { p, q, k, .. } = &loops;
+        if (p.length > 1 && p.out < q.length) || (k.length > 1 && k.wide < q.length && q.wide == 1) {
+            return None;
+        }
+        let same = |pick: usize| steps.iter().all(|step| step[pick] == 0);
+        let packed = match far {
+            [None, Some(wide)] if same(1) => {
+                Packed::Wide(vec![wide.panels(false, [q.length, k.length], [q.wide, k.wide])?])
+            }
+            [Some(narrow), None] if same(0) && (q.wide == 1 || q.length == 1) => {
+                Packed::Narrow(vec![narrow.panels(true, [p.length, k.length], [p.narrow, k.narrow])?])
+            }
+            _ => return None,
+        };
+        let which = vec![0; steps.len()];
+        Some(Product { loops, packed, steps, which })
+    }
+
     /// Images times constant weights, pixel by pixel: of `[images, channels, outputs]`, of `pixels` each, with
     /// `kernel[output][channel]`.
     pub(super) fn pointwise(
@@ -186,6 +223,14 @@ impl Product {
                 packed.first().map_or(Precision::F32, Panels::precision)
             }
             Packed::Run => Precision::F32,
+        }
+    }
+
+    /// The constant operand.
+    pub(super) fn panels(&self) -> Option<&Vec<Panels>> {
+        match &self.packed {
+            Packed::Wide(packed) | Packed::Narrow(packed) | Packed::Turned(packed) => Some(packed),
+            Packed::Run => None,
         }
     }
 
@@ -242,17 +287,32 @@ impl Product {
         self
     }
 
-    /// Into how many blocks each step can be cut.
-    fn blocks(&self) -> usize {
-        match self.packed {
-            Packed::Wide(_) | Packed::Run => (self.loops.p.length / BLOCK).max(1),
-            Packed::Narrow(_) => (self.loops.q.length / BLOCK).max(1),
-            Packed::Turned(_) => 1,
+    /// What each step is cut along: the packed operand where it is not in the heap, so that each part of it is read once, or where the
+    /// other one is short.
+    fn cut(&self) -> Cut {
+        let (p, q) = (self.loops.p.length, self.loops.q.length);
+        let parts = |panels: &[Panels], short: bool| {
+            let parts = panels.first().map_or(1, Panels::parts);
+            (parts > 1 && (short || !panels.iter().all(Panels::are_here))).then_some(Cut::Parts(parts))
+        };
+        match &self.packed {
+            Packed::Wide(packed) => parts(packed, p < 2 * BLOCK).unwrap_or(Cut::Rows((p / BLOCK).max(1))),
+            Packed::Run => Cut::Rows((p / BLOCK).max(1)),
+            Packed::Narrow(packed) => {
+                parts(packed, q < 2 * BLOCK).unwrap_or(Cut::Columns((q / BLOCK).max(1)))
+            }
+            Packed::Turned(_) => Cut::Rows(1),
         }
     }
 
+    /// Into how many blocks each step can be cut.
+    fn blocks(&self) -> usize {
+        let (Cut::Rows(blocks) | Cut::Columns(blocks) | Cut::Parts(blocks)) = self.cut();
+        blocks
+    }
+
     /// Into how many parts it can be cut: blocks of rows of the narrow operand, of columns of the wide one where the narrow one is
-    /// constant, of every step.
+    /// constant, or panels of the constant, of every step.
     pub(crate) fn units(&self) -> usize {
         self.steps.len() * self.blocks()
     }
@@ -279,24 +339,28 @@ impl Product {
             if begin >= end {
                 continue;
             }
-            // The part of the step: rows of the narrow operand, or columns of the wide one.
-            let cut = |length: usize, block: usize| (block - step * blocks) * length / blocks;
-            let by_columns = matches!(self.packed, Packed::Narrow(_));
-            let length = if by_columns { q.length } else { p.length };
-            let (begin, end) = (cut(length, begin), cut(length, end));
-            let (narrow, wide, first, to) = if by_columns {
-                (narrow, wide + begin, first + begin, lies(p.length, end - begin, p.out))
-            } else {
-                (narrow + begin * p.narrow, wide, first + begin * p.out, lies(end - begin, q.length, p.out))
-            };
+            // The part of the step: panels, rows of the narrow operand, or columns of the wide one.
+            let (begin, end) = (begin - step * blocks, end - step * blocks);
+            let cut = |length: usize, block: usize| block * length / blocks;
+            let (mut rows, mut columns, mut parts) = (0..p.length, 0..q.length, 0..usize::MAX);
+            match self.cut() {
+                Cut::Rows(_) => rows = cut(p.length, begin)..cut(p.length, end),
+                Cut::Columns(_) => columns = cut(q.length, begin)..cut(q.length, end),
+                Cut::Parts(_) => parts = begin..end,
+            }
+            let (narrow, wide) = (narrow + rows.start * p.narrow, wide + columns.start * q.wide);
+            let first = first + rows.start * p.out + columns.start;
+            let to = lies(rows.len(), columns.len(), p.out);
             let after = After { residual: after.residual.map(|r| &r[first..]), ..after };
             let out = &mut out[first..];
             match &self.packed {
                 Packed::Narrow(packed) => {
-                    let from = lies(k.length, end - begin, k.wide);
-                    packed[self.which[step]].times(&x[wide..], from, out, to, after);
+                    let from = lies(k.length, columns.len(), k.wide);
+                    packed[self.which[step]].times_of(&x[wide..], from, out, to, after, parts);
                 }
-                Packed::Wide(packed) => self.rows(&packed[self.which[step]], &x[narrow..], out, to, after),
+                Packed::Wide(packed) => {
+                    self.rows(&packed[self.which[step]], &x[narrow..], out, to, after, parts);
+                }
                 Packed::Turned(packed) => {
                     let (rows, columns) = (q.length, p.length);
                     let (packed, out) = (&packed[self.which[step]], &mut out[..rows * columns]);
@@ -323,7 +387,7 @@ impl Product {
                             )
                         }
                     };
-                    self.rows(&packed, &x[narrow..], out, to, after);
+                    self.rows(&packed, &x[narrow..], out, to, after, parts);
                     fresh = Some((wide, packed));
                 }
             }
@@ -332,13 +396,21 @@ impl Product {
     }
 
     /// Rows of the narrow operand times packed columns.
-    fn rows(&self, weights: &Panels, x: &[f32], out: &mut [f32], to: Matrix, after: After<'_>) {
+    fn rows(
+        &self,
+        weights: &Panels,
+        x: &[f32],
+        out: &mut [f32],
+        to: Matrix,
+        after: After<'_>,
+        parts: Range<usize>,
+    ) {
         let Loops { p, k, .. } = &self.loops;
         let rows = to.rows;
         if !self.copies() {
             let stride = if rows > 1 { p.narrow } else { k.length };
             let from = Matrix { rows, columns: k.length, stride };
-            return weights.under(x, from, out, to, after);
+            return weights.under_of(x, from, out, to, after, parts);
         }
         let copy = if p.narrow == 1 && k.narrow >= rows {
             ic_nn_kernels::in_columns(x, k.length, rows, k.narrow)
@@ -351,7 +423,7 @@ impl Product {
             }
             copy
         };
-        weights.under(&copy, Matrix::dense(rows, k.length), out, to, after);
+        weights.under_of(&copy, Matrix::dense(rows, k.length), out, to, after, parts);
     }
 }
 

@@ -12,6 +12,7 @@ use tract_onnx::prelude::*;
 use crate::blockwise::Blockwise;
 use crate::exact::Exact;
 use crate::lower::Lowered;
+use crate::streamed::Streamed;
 
 /// What an inference takes, as far as shapes tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,8 @@ pub(crate) fn node(model: &TypedModel, node: &TypedNode) -> Priced {
         (NODE + LOWERED + exact.instructions(), true)
     } else if let Some(blockwise) = node.op_as::<Blockwise>() {
         (NODE + LOWERED + blockwise.instructions(), true)
+    } else if let Some(streamed) = node.op_as::<Streamed>() {
+        (NODE + streamed.instructions(), true)
     } else if let Some(at) = model.inputs.iter().position(|input| input.node == node.id) {
         // The run's state, and bringing all inputs in, are charged to the first node that runs.
         let bytes = |outlet: &OutletId| {

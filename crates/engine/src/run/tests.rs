@@ -19,7 +19,7 @@ fn digits() -> PathBuf {
 fn plan(batch: u32, precision: Precision, largest: u64) -> (Plan, Vec<Output>, Vec<Tensor>) {
     let limits = Limits::WASM32;
     let file = std::fs::read(digits()).expect("the model is in the repository");
-    let decoded = Graph::decoded(GraphEncoding::Onnx, vec![file], &limits).expect("it decodes");
+    let decoded = Graph::decoded(GraphEncoding::Onnx, vec![file.into()], &limits).expect("it decodes");
     let mut inputs: Vec<Tensor> = decoded.description.inputs.iter().map(fixture::varied).collect();
     for input in &mut inputs {
         input.data = input.data.repeat(batch as usize);

@@ -61,7 +61,8 @@ impl Facts {
         named: &[NamedShape],
         limits: &Limits,
     ) -> Result<Facts, ShardError> {
-        let decoded = Graph::decoded(GraphEncoding::Onnx, files, limits)?;
+        let decoded =
+            Graph::decoded(GraphEncoding::Onnx, files.into_iter().map(Into::into).collect(), limits)?;
         let description = decoded.description;
         if let Some(input) = decoded.bound.first().and_then(|ix| description.inputs.get(*ix)) {
             return Err(ShardError::Uncuttable(format!(

@@ -73,14 +73,14 @@ impl Imaged for Weights {
     fn write<'a>(&'a self, to: &mut Writer<'a>) {
         self.by.write(to);
         to.sizes(&[self.outputs, self.k]);
-        to.floats(&self.packed);
+        to.numbers(&self.packed);
         to.floats(&self.bias);
     }
 
     fn read(from: &mut Reader<'_>) -> Result<Weights, Broken> {
         let by = By::read(from)?;
         let [outputs, k] = pair(from)?;
-        let (packed, bias) = (from.floats()?, from.floats()?);
+        let (packed, bias) = (from.numbers()?, from.floats()?);
         let covered = covered(by, outputs);
         must(product(&[covered, k]) == Some(packed.len()), "weights are not as many as their shape says")?;
         must(bias.len() == covered, "a bias has another length than its outputs")?;
@@ -101,7 +101,7 @@ impl Imaged for WholeWeights {
         to.sizes(&[self.outputs, self.k]);
         to.float(self.most);
         to.size(self.bytes);
-        to.bytes(&self.packed);
+        to.whole_numbers(&self.packed);
         to.floats(&self.scales);
         to.floats(&self.bias);
     }
@@ -118,7 +118,7 @@ impl Imaged for WholeWeights {
             (By::Columns, 2) => Family::I16Vector,
             _ => return Err(Broken("a weight has one byte or two")),
         };
-        let (packed, scales, bias) = (from.bytes()?, from.floats()?, from.floats()?);
+        let (packed, scales, bias) = (from.whole_numbers()?, from.floats()?, from.floats()?);
         let covered = covered(by, outputs);
         must(k <= LONGEST && (1.0..=32_767.0).contains(&most), "sums are too long")?;
         must(

@@ -17,7 +17,15 @@ fn image<T: Imaged>(of: &T) -> (Vec<u8>, Vec<u8>) {
     let mut writer = Writer::default();
     of.write(&mut writer);
     let (head, arrays) = writer.finish();
-    (head, arrays.concat())
+    (head, joined(&arrays))
+}
+
+fn joined(arrays: &[Array<'_>]) -> Vec<u8> {
+    let bytes = |array: &Array<'_>| match array {
+        Array::Here(bytes) => bytes.to_vec(),
+        Array::Far(..) => panic!("it is in the heap"),
+    };
+    arrays.iter().flat_map(bytes).collect()
 }
 
 fn read<T: Imaged>(head: &[u8], mut arrays: &[u8]) -> Result<T, Broken> {
@@ -98,7 +106,7 @@ proptest! {
         writer.text(&text);
         writer.floats(&floats);
         let (head, arrays) = writer.finish();
-        let arrays = arrays.concat();
+        let arrays = joined(&arrays);
         let mut arrays = arrays.as_slice();
         let mut reader = Reader::new(&head, &mut arrays);
         for number in numbers {

@@ -2,7 +2,7 @@
 
 use super::{COLUMNS, WholeWeights};
 use crate::price::{Follows, ROOM, ZERO};
-use crate::product::{By, counted, cuts};
+use crate::product::{By, counted, cuts, panels};
 use crate::tile::family;
 
 /// Beside what a tile is charged: what its call is made up of.
@@ -24,6 +24,7 @@ impl WholeWeights {
                 .sum()
         };
         let numbers = (self.k * others) as u64;
+        let read = self.packed.instructions(panels(self.by, self.outputs), self.per_output());
         match self.by {
             By::Rows => {
                 let width = others.clamp(4, COLUMNS).next_multiple_of(4).min(COLUMNS);
@@ -36,6 +37,7 @@ impl WholeWeights {
                 2 * ROOM
                     + called
                     + copies
+                    + read * others.div_ceil(width) as u64
                     + numbers * (MAGNITUDE + UNITS)
                     + rows * ROW / 2
                     + ZERO * (steps * width) as u64
@@ -49,6 +51,7 @@ impl WholeWeights {
                 2 * ROOM
                     + sum(others, vectors, 0)
                     + copies
+                    + read
                     + numbers * (MAGNITUDE + UNITS)
                     + others as u64 * ROW
             }

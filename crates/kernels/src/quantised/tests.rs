@@ -123,9 +123,9 @@ proptest! {
         let four = WholeWeights::columns_of(width, [k, 4], &w, [1, 0]).0;
         let row = WholeWeights::rows_of(width, [1, k], &w, [k, 1]).0;
         let unit = row.scales[0];
-        let whole: Vec<i16> = row.packed.chunks_exact(2).map(|x| i16::from_ne_bytes([x[0], x[1]])).collect();
+        let whole: Vec<i16> = row.packed.here().chunks_exact(2).map(|x| i16::from_ne_bytes([x[0], x[1]])).collect();
         for (lane, packed) in [(0, &one), (0, &four), (3, &four)] {
-            let numbers: Vec<i16> = packed.packed.chunks_exact(2).map(|x| i16::from_ne_bytes([x[0], x[1]])).collect();
+            let numbers: Vec<i16> = packed.packed.here().chunks_exact(2).map(|x| i16::from_ne_bytes([x[0], x[1]])).collect();
             let lane: Vec<i16> = numbers.chunks_exact(8).flat_map(|step| [step[2 * lane], step[2 * lane + 1]]).collect();
             prop_assert_eq!(&lane, &whole);
             prop_assert_eq!(packed.scales[0].to_bits(), unit.to_bits());

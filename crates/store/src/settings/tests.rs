@@ -20,6 +20,7 @@ fn defaults_hold_until_set_and_null_keeps_what_was_set() {
         instructions_per_caller_and_day: 0,
         max_bytes_per_uploader: 0,
         abandoned_after_seconds: 604_800,
+        max_weight_cache_bytes: 671_088_640,
     };
     assert_eq!(store.settings(), defaults);
     store.apply(&InitArgs { max_model_bytes: Some(10), ..InitArgs::default() }).unwrap();
@@ -49,7 +50,7 @@ fn what_is_out_of_range_changes_nothing() {
     let cases = [
         (
             InitArgs { max_model_bytes: Some(0), ..InitArgs::default() },
-            "max_model_bytes is 0; 1 to 4294967296 are allowed",
+            "max_model_bytes is 0; 1 to 64424509440 are allowed",
         ),
         (
             InitArgs { max_total_bytes: Some(u64::MAX), ..InitArgs::default() },
@@ -157,6 +158,14 @@ fn golden_cell() {
     }
     for len in 0..108 {
         assert_eq!(SettingsRecord::decode(&golden[8..8 + len]).unwrap_err().problem, RecordProblem::Short);
+    }
+    // The cache of streamed weights follows where it was set, 0 included.
+    for (set, most) in [(None, 671_088_640), (Some(0), 0), (Some(1 << 20), 1 << 20)] {
+        store.apply(&InitArgs { max_weight_cache_bytes: set, ..InitArgs::default() }).unwrap();
+        let bytes = store.settings.encode();
+        assert_eq!(bytes.len(), if set.is_some() { 116 } else { 108 });
+        assert_eq!(SettingsRecord::decode(&bytes), Ok(store.settings.clone()));
+        assert_eq!(store.settings().max_weight_cache_bytes, most);
     }
 }
 
