@@ -1,6 +1,7 @@
 //! Behaviour of the service through its wasm, on every runtime that is there.
 
 mod access;
+mod bad_days;
 mod batching;
 mod contexts;
 mod digits;

@@ -11,7 +11,8 @@ use ic_nn_tests::service::{
 };
 use ic_nn_types::{
     ComputeOptions, Error, ErrorCode, EstimateRequest, GraphEncoding, InferParameters, InferRequest,
-    InferResponse, InitArgs, NamedTensor, Pipeline, PipelineStage, Role, Tensor, UploadSpec, VerifyRequest,
+    InferResponse, InitArgs, JobRequest, JobState, NamedTensor, Pipeline, PipelineStage, Role, Tensor,
+    UploadSpec, VerifyRequest,
 };
 use sha2::{Digest, Sha256};
 
@@ -532,5 +533,38 @@ fn it_is_a_model_like_any() {
         assert!(line.front.caller(stranger()).infer(&request("model", images(1, 1))).is_err());
         caller.unload(graph).expect("it unloads");
         assert_eq!(line.front.delete("model").expect("all versions go"), 2);
+    });
+}
+
+#[test]
+fn jobs_run_on_pipelines_and_an_upgrade_of_the_front_ends_its_requests_alone() {
+    on_every_runtime("jobs on pipelines", |replica| {
+        let line = Line::deploy(replica, &digits(), &stages(2));
+        let caller = line.front.controller();
+        let expected = line.infer(&images(64, 1)).expect("it infers");
+        let parameters = Some(InferParameters { slice_instructions: Some(1), ..Default::default() });
+        let slow = InferRequest { parameters, ..request("model", images(64, 1)) };
+        let job = JobRequest { request: slow.clone(), restart_on_upgrade: Some(true), ..Default::default() };
+        let id = caller.job_submit(&job).expect("it is taken");
+        let status = caller.job_wait(id, &mut |_| {}).expect("it is told of");
+        assert_eq!(status.state, JobState::Done, "{status:?}");
+        assert_eq!(caller.fetch_job_output(id, &expected[0].0).expect("it is kept"), expected[0].1);
+        // A request and a job that are half way: the one is rejected or answered, the other begins again.
+        for ticks in 1..4 {
+            let arg = Encode!(&slow).expect("the argument encodes");
+            let call = replica.submit(line.front.canister, controller(), "infer", &arg).expect("it is taken");
+            let id = caller.job_submit(&job).expect("it is taken");
+            for _ in 0..ticks {
+                replica.tick();
+            }
+            line.front.upgrade();
+            if let Ok(reply) = replica.await_call(call) {
+                let answer = Decode!(&reply, Result<InferResponse, Error>).expect("a reply of infer");
+                assert_eq!(answer.expect("it infers").outputs, expected);
+            }
+            let status = caller.job_wait(id, &mut |_| {}).expect("it is told of");
+            assert_eq!(status.state, JobState::Done, "{status:?}");
+            assert_eq!(line.infer(&images(64, 1)).expect("it infers again"), expected);
+        }
     });
 }

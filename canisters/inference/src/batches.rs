@@ -76,7 +76,7 @@ pub(crate) enum Turn {
     /// To run it by itself.
     Alone(Box<Asked>),
     /// To run these inputs for all of them.
-    Together(Box<Asked>, Parts),
+    Together(Box<Asked>, Box<Parts>),
 }
 
 /// The requests of a batch that runs. Those that are not settled are asked again, each by itself, when this goes.
@@ -156,7 +156,7 @@ fn gathered(resident: &mut Resident, asked: Asked, waiting: &[u64], most: usize)
             let inputs = Inputs::Arranged(together);
             parts.own = Some(asked);
             let asked = Asked { name, version, variant, inputs, limits, slices, batch: None };
-            Turn::Together(Box::new(asked), parts)
+            Turn::Together(Box::new(asked), Box::new(parts))
         }
         // First axes that are no batch: the others go alone as well, when these parts go.
         _ => alone(asked),

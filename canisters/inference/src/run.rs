@@ -242,7 +242,7 @@ pub(crate) fn contained(ticket: u64, question: Question) -> Result<Result<Answer
             let (asked, parts) = match batches::turn(&version, ticket, *asked)? {
                 Turn::Again(asked) => return Ok(Err(Question::Asked(asked))),
                 Turn::Alone(asked) => (asked, None),
-                Turn::Together(asked, parts) => (asked, Some(parts)),
+                Turn::Together(asked, parts) => (asked, Some(*parts)),
             };
             let outcome = match begin(&version, asked.inputs, asked.limits, asked.slices) {
                 Ok(Begun::Cached(ran)) => Ok(Outcome::Ran(ran)),

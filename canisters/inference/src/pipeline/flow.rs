@@ -8,6 +8,7 @@ use ic_nn_types::{Error, ErrorCode, NamedTensor, Tensor};
 use super::calls::{Beside, is_lacking};
 use super::stage::{self, Asked, Given};
 use super::{Ready, forget};
+use crate::jobs;
 use crate::run::Limits;
 
 /// Stages of a request that are called at a time. For each the system sets cycles aside for a whole message.
@@ -50,7 +51,9 @@ pub(super) async fn run(
             under.push(async move { (ix, stage::run(&ready, ix, taken, asked).await) });
         }
         let Some((ix, outcome)) = under.next().await else { break };
+        let stop = limits.job.and_then(jobs::stopped).filter(|_| failed.is_none());
         match outcome {
+            _ if let Some(e) = stop => failed = Some(e),
             Ok(given) => {
                 told = told.saturating_add(given.instructions);
                 for (name, tensor) in manifest.stages[ix].gives.iter().zip(given.tensors) {

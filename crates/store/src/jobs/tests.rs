@@ -43,6 +43,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A job, what it was asked, and its outputs.
+type Known = (Job, Vec<u8>, Vec<Vec<u8>>);
+
 fn bytes(seed: u64, length: usize) -> Vec<u8> {
     (0..length as u64).map(|ix| (ix * 31 + seed * 7 + ix / 251) as u8).collect()
 }
@@ -55,7 +58,7 @@ proptest! {
         let memories = memories();
         let mut store = Store::open(share(&memories)).expect("it opens");
         (store.bounds.jobs, store.bounds.jobs_per_owner, store.bounds.job_bytes) = (6, 3, 700_000);
-        let mut model: BTreeMap<u64, (Job, Vec<u8>, Vec<Vec<u8>>)> = BTreeMap::new();
+        let mut model: BTreeMap<u64, Known> = BTreeMap::new();
         let (mut next, mut now) = (1, 1_000);
         for step in steps {
             now += NANOS;
