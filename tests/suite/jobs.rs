@@ -255,7 +255,7 @@ fn an_upgrade_fails_what_runs_or_has_it_begin_again() {
         let caller = service.controller();
         let expected = caller.infer(&long().request).expect("it infers").outputs;
         let mut failed = 0;
-        for ticks in 1..4 {
+        for ticks in 1..3 {
             let new = |restart_on_upgrade| (controller(), JobRequest { restart_on_upgrade, ..long() });
             // Of those that run one begins again; two wait, whatever they ask for.
             let jobs = submit_all(&service, &[None, Some(true), None, None, Some(false)].map(new));

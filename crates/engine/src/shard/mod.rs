@@ -2,10 +2,10 @@
 //!
 //! The nodes are put in an order in which each reads what those before it give; a stage is a stretch of that order. What follows
 //! from constants alone is copied into each stage that reads it, and so are initializers. A cut is made only at tensors that the
-//! model's own plan has too ([`facts`]): what the engine takes together, a convolution and what follows it, pairs of
+//! model's own plan has too (`facts`): what the engine takes together, a convolution and what follows it, pairs of
 //! quantisation, a norm, stays together, so that a stage's plan does with its nodes what the whole plan does with them. Where
-//! there is a choice, costs are balanced first and then the bytes that cross are the fewest ([`cut`]). A product whose weights are
-//! too large for one stage is cut by columns ([`columns`]): its parts are stages that may run at the same time, and the stage that
+//! there is a choice, costs are balanced first and then the bytes that cross are the fewest (`cut`). A product whose weights are
+//! too large for one stage is cut by columns (`columns`): its parts are stages that may run at the same time, and the stage that
 //! reads them puts them together again.
 //!
 //! That stages answer the same bits is checked by running them ([`Sharded::infer`]), not believed: a kernel is chosen by shapes and
