@@ -283,8 +283,12 @@ fn after(
         (Err(_), Some(parts)) => apart(parts),
         (Err(e), None) => Err(e),
         (Ok(Outcome::Ran(ran)), parts) => {
-            if !ran.cached {
-                models::remember(version, &ran.facts)?;
+            // The answer stands where the graph has left meanwhile, or its model was deleted.
+            if !ran.cached
+                && let Err(e) = models::remember(version, &ran.facts)
+            {
+                let model = format!("{}:{}", version.name, version.version);
+                ic_cdk::api::debug_print(format!("what {model} took is not remembered: {}", e.data));
             }
             let contained_instructions = contained_instructions();
             let answer = Answer { load_instructions, contained_instructions, ..ran.into() };
