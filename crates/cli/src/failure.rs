@@ -105,6 +105,9 @@ impl From<ClientError> for Failure {
 fn service_hint(code: ErrorCode, method: &str) -> Option<&'static str> {
     match (code, method) {
         (ErrorCode::NotFound, "revoke_role") => Some("`ic-nn roles list` shows who has one"),
+        (ErrorCode::NotFound, "job_status" | "job_result" | "job_cancel") => {
+            Some("`ic-nn jobs list` shows those that are there")
+        }
         (ErrorCode::NotFound, _) => Some("`ic-nn list` shows the models that are there"),
         (ErrorCode::Security, "grant_role" | "revoke_role") => {
             Some("controllers name admins, admins the others: name your key with --identity")

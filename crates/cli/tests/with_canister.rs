@@ -175,7 +175,8 @@ fn jobs_are_submitted_waited_for_and_discarded() {
     assert!(ic_nn(&["jobs", "show", "1"]).fails(1).contains("discarded"));
     let said = ic_nn(&["jobs", "submit", "digits", "--input", SEVEN, "--wait", "--top", "1"]).ok();
     assert!(said.contains("instructions"), "{said}");
-    assert!(ic_nn(&["jobs", "result", "9"]).fails(1).contains("no job 9"));
+    let error = ic_nn(&["jobs", "result", "9"]).fails(1);
+    assert!(error.contains("no job 9") && error.contains("ic-nn jobs list"), "{error}");
 }
 
 #[test]
