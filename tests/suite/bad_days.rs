@@ -33,7 +33,7 @@ fn a_caller_that_does_not_come_back_leaves_nothing() {
                 replica.submit(service.canister, controller(), "infer", &arg).expect("it is taken");
             }
             // Nobody asks what became of them.
-            for _ in 0..20 {
+            for _ in 0..60 {
                 replica.tick();
             }
         };
@@ -47,7 +47,7 @@ fn a_caller_that_does_not_come_back_leaves_nothing() {
         // Nor what became of a job: it is forgotten when its time is over.
         let job = JobRequest { request: images(64), retain_seconds: Some(10), ..Default::default() };
         let id = caller.job_submit(&job).expect("it is taken");
-        for _ in 0..20 {
+        for _ in 0..60 {
             replica.tick();
         }
         replica.advance_time(Duration::from_secs(3_700));
