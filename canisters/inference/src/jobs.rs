@@ -3,7 +3,8 @@
 //! What a job was asked and what came of it is in the store; here is the queue, which an upgrade makes anew from there. Callers take
 //! turns; of a caller's own jobs the highest priority goes first, then the oldest. Each runs in a call context of its own, begun by a
 //! timer, by the same contained calls as `infer`; some run side by side, so that a long one does not keep the others out. A job that
-//! finds no memory beside the others waits until one of them is over, and all wait while the canister has no cycles for a message.
+//! finds no memory beside the others waits until they are over and runs alone then, and all wait while the canister has no cycles for a
+//! message.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -59,8 +60,10 @@ struct Jobs {
     running: BTreeMap<u64, Running>,
     /// Who was served, last at the end.
     turns: Vec<Principal>,
-    /// Whether the next waits for memory that one that runs has.
-    crowded: bool,
+    /// The job that waits for memory that those that run have. It goes next, when they are over.
+    crowded: Option<u64>,
+    /// The one that did, which runs alone.
+    alone: Option<u64>,
     /// Whether they are looked after, and when they were last.
     watched: bool,
     seen_at: u64,
@@ -95,11 +98,15 @@ impl Jobs {
 
     /// Has the next one run, if it may.
     fn begin(&mut self) -> Option<u64> {
-        if self.running.len() >= MOST_RUNNING || (self.crowded && !self.running.is_empty()) {
+        let alone = self.alone.is_some_and(|job| self.running.contains_key(&job));
+        let drains = self.crowded.is_some() && !self.running.is_empty();
+        if self.running.len() >= MOST_RUNNING || alone || drains {
             return None;
         }
-        self.crowded = false;
-        let Waiting { job, owner, deadline_at, tries, .. } = self.waiting.remove(self.next()?);
+        self.alone = self.crowded;
+        let crowded = self.crowded.take().and_then(|job| self.waiting.iter().position(|w| w.job == job));
+        let next = crowded.or_else(|| self.next())?;
+        let Waiting { job, owner, deadline_at, tries, .. } = self.waiting.remove(next);
         self.turns.retain(|p| *p != owner);
         self.turns.push(owner);
         if self.turns.len() > MOST_TURNS {
@@ -274,7 +281,7 @@ fn wait(id: u64, crowded: bool) {
     match again {
         Ok(job) => {
             enqueue(id, &job);
-            JOBS.with_borrow_mut(|j| j.crowded |= crowded);
+            JOBS.with_borrow_mut(|j| j.crowded = j.crowded.or(crowded.then_some(id)));
         }
         Err(e) => ic_cdk::api::debug_print(format!("job {id} is lost: {e}")),
     }
@@ -429,9 +436,16 @@ mod tests {
         let begun = std::iter::from_fn(|| jobs.begin()).count();
         assert_eq!(begun, MOST_RUNNING);
         jobs.running.remove(&0);
-        jobs.crowded = true;
+        jobs.crowded = Some(7);
         assert_eq!(jobs.begin(), None);
         jobs.running.clear();
-        assert_eq!(jobs.begin(), Some(3), "alone it may have all there is");
+        assert_eq!(jobs.begin(), Some(7), "alone it may have all there is, whoever's turn it were");
+        assert_eq!(jobs.begin(), None, "alone");
+        jobs.running.clear();
+        assert_eq!(jobs.begin(), Some(3));
+        // One that was stopped meanwhile keeps nobody waiting.
+        jobs.crowded = Some(99);
+        jobs.running.clear();
+        assert_eq!(jobs.begin(), Some(4));
     }
 }

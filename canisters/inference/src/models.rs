@@ -11,6 +11,7 @@ use crate::facts::Facts;
 use crate::ledger::{Gauge, Waiting};
 use crate::resident::Resident;
 use crate::slices::Slices;
+use crate::state::Promise;
 use crate::variant::{self, Content};
 use crate::{images, runtime, state, streams};
 
@@ -86,6 +87,7 @@ pub(crate) struct Tried {
     /// From when on it and its trial are there.
     gauge: Gauge,
     waiting: Waiting,
+    promise: Promise,
 }
 
 impl Tried {
@@ -101,7 +103,7 @@ impl Tried {
         let start = runtime::message_instructions();
         let trial = graph.begin_trial(&state::limits());
         let run_instructions = runtime::message_instructions() - start;
-        let waiting = Waiting::default();
+        let (waiting, promise) = (Waiting::default(), Promise::default());
         Ok(Box::new(Tried {
             graph,
             drawing,
@@ -112,6 +114,7 @@ impl Tried {
             bytes,
             gauge,
             waiting,
+            promise,
         }))
     }
 
@@ -128,7 +131,11 @@ impl Tried {
             Ok(run) => match self.slices.advance(run, &mut |_| ()) {
                 Ok(None) => {
                     self.run_instructions += runtime::message_instructions() - start;
-                    self.waiting = Waiting::holding(self.gauge.grown());
+                    let held = self.gauge.grown();
+                    self.waiting = Waiting::holding(held);
+                    // Others are admitted beside what it is still to take.
+                    let taken = (held - self.bytes).max(0) as u64;
+                    self.promise.set(run.peak_bytes().saturating_sub(taken));
                     return Err(self);
                 }
                 outcome => outcome.map(drop),
