@@ -255,6 +255,12 @@ impl F32x4 {
         F32x4(inner::odd(self.0, next.0))
     }
 
+    /// Four floats and four others in turn.
+    #[inline(always)]
+    pub(crate) fn alternated(self, other: F32x4) -> [F32x4; 2] {
+        [F32x4(inner::low(self.0, other.0)), F32x4(inner::high(self.0, other.0))]
+    }
+
     /// Of seven floats, those at even places, where `last` has the last four.
     #[inline(always)]
     #[must_use]

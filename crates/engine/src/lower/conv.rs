@@ -1,7 +1,7 @@
 //! Convolutions that are no plain products: of planes or with channels innermost, by groups, by channels.
 
 use ic_nn_kernels::{
-    Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Lines, Packing, Precision, Strided, Winograd,
+    Conv as Planes, Depthwise, HwcConv, HwcDepthwise, Lines, Packing, Precision, Strided, Window, Winograd,
 };
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::KernelFormat;
@@ -56,54 +56,68 @@ pub(super) fn lower(
     let in_group = channels / groups;
     let kernel = floats(&kernel)?;
     let bias = biases(&bias, outputs)?;
-    let places = window.places();
+    let Some(body) = body(packing, window, [channels, outputs, groups], innermost, kernel, &bias) else {
+        return Ok(None);
+    };
+    let macs = output_of_n[0] * window.pixels() * outputs * in_group * window.places();
+    let axis = produced.c_axis();
+    let mut lowered = Lowered::new(body, Some(axis), output, macs as u64);
+    lowered.images = output_of_n[0];
+    Ok(Some((lowered, tvec!(node.inputs[0]))))
+}
+
+/// The kernel of a convolution of so many channels, outputs and groups; none where there is none for it.
+pub(super) fn body(
+    packing: &mut Packing,
+    window: Window,
+    [channels, outputs, groups]: [usize; 3],
+    innermost: bool,
+    kernel: &[f32],
+    bias: &[f32],
+) -> Option<Body> {
+    let in_group = channels / groups;
     // What these save is less than what int8 does.
     let in_f32 = packing.precision == Precision::F32;
-    let body = if groups > 1 && in_group == 1 && groups == outputs {
+    Some(if groups > 1 && in_group == 1 && groups == outputs {
         if innermost && HwcDepthwise::takes(&window, channels) {
-            Body::HwcDepthwise(HwcDepthwise::new(window, channels, &bias, kernel))
+            Body::HwcDepthwise(HwcDepthwise::new(window, channels, bias, kernel))
         } else if !innermost && Depthwise::takes(&window) {
-            Body::Depthwise(Depthwise::new(window, channels, kernel, &bias))
+            Body::Depthwise(Depthwise::new(window, channels, kernel, bias))
         } else {
-            return Ok(None);
+            return None;
         }
     } else if groups == 1
         && Winograd::pays(&window, channels, outputs)
         && let Some(left) = packing.spare.checked_sub(Winograd::bytes(channels, outputs))
     {
         packing.spare = left;
-        Body::Winograd(Winograd::new(window, channels, outputs, innermost, &bias, kernel))
+        Body::Winograd(Winograd::new(window, channels, outputs, innermost, bias, kernel))
     } else if groups == 1
         && in_f32
         && Strided::pays(&window, channels, outputs)
         && let Some(left) = packing.spare.checked_sub(Strided::bytes(channels, outputs))
     {
         packing.spare = left;
-        Body::Strided(Strided::new(window, channels, outputs, innermost, &bias, kernel))
+        Body::Strided(Strided::new(window, channels, outputs, innermost, bias, kernel))
     } else if groups == 1
         && in_f32
         && Lines::pays(&window, channels, outputs)
         && let Some(left) = packing.spare.checked_sub(Lines::bytes(&window, channels, outputs))
     {
         packing.spare = left;
-        Body::Lines(Lines::new(window, channels, outputs, innermost, &bias, kernel))
+        Body::Lines(Lines::new(window, channels, outputs, innermost, bias, kernel))
     } else if innermost {
         if groups > 1 {
-            return Ok(None);
+            return None;
         }
-        Body::HwcConv(HwcConv::new(packing, window, channels, outputs, &bias, kernel))
+        Body::HwcConv(HwcConv::new(packing, window, channels, outputs, bias, kernel))
     } else {
         // Groups of fewer rows than a tile has are tract's.
         if groups > 1 && outputs / groups < 4 {
-            return Ok(None);
+            return None;
         }
-        Body::Conv(Planes::new(packing, window, in_group, outputs, groups, kernel, &bias))
-    };
-    let macs = output_of_n[0] * window.pixels() * outputs * in_group * places;
-    let axis = produced.c_axis();
-    let mut lowered = Lowered::new(body, Some(axis), output, macs as u64);
-    lowered.images = output_of_n[0];
-    Ok(Some((lowered, tvec!(node.inputs[0]))))
+        Body::Conv(Planes::new(packing, window, in_group, outputs, groups, kernel, bias))
+    })
 }
 
 /// A bias for each output.

@@ -8,7 +8,7 @@
 use ic_nn_kernels::{HwcDepthwise, Packing, Window};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::KernelFormat;
+use tract_onnx::tract_core::ops::cnn::{Deconv, KernelFormat};
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::math::Mul;
@@ -19,14 +19,15 @@ use super::innermost::{self, Innermost};
 use super::node::{Body, Lowered};
 use super::pool::{Picked, window};
 use super::product::Product;
-use super::{constant, floats, fuse, replace, shape, widen};
+use super::{constant, deconv, floats, fuse, replace, shape, widen};
 
 /// Lowers what can be, where the graph moves no axes of what has an image's rank.
 pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing, fused: bool) -> TractResult<()> {
-    if !model.nodes().iter().any(|node| node.op_is::<Conv>()) {
+    if !model.nodes().iter().any(|node| node.op_is::<Conv>() || node.op_is::<Deconv>()) {
         return Ok(());
     }
     Optimizer::prop_consts().optimize(model)?;
+    deconv::lower(model, packing)?;
     let moves = |node: &TypedNode| {
         matches!(node.op_as::<AxisOp>(), Some(AxisOp::Move(..)))
             && node.outputs.iter().any(|output| output.fact.konst.is_none() && output.fact.rank() > 2)

@@ -120,7 +120,7 @@ impl Imaged for Body {
         tagged!(
             0 Product, 1 Conv, 2 Winograd, 3 Strided, 4 Lines, 5 Depthwise, 6 HwcConv, 7 HwcDepthwise, 8 MaxPool, 9 Picked,
             10 Chain, 11 Softmax, 12 Norm, 13 Reduce, 14 Swap,
-            15 Resample, 16 MeanPool
+            15 Resample, 16 MeanPool, 17 Shuffle
         );
     }
 
@@ -143,6 +143,7 @@ impl Imaged for Body {
             14 => Body::Swap(Imaged::read(from)?),
             15 => Body::Resample(Imaged::read(from)?),
             16 => Body::MeanPool(Imaged::read(from)?),
+            17 => Body::Shuffle(Imaged::read(from)?),
             _ => return Err(Broken("a kernel that is not known")),
         })
     }
@@ -178,6 +179,7 @@ impl Imaged for Lowered {
             Body::Product(product) => product.writes(),
             Body::Chain(chain) => Some(chain.length()),
             Body::Resample(resample) => Some(resample.given()),
+            Body::Shuffle(shuffle) => Some(numbers / shuffle.given() * shuffle.given()),
             _ => Some(numbers),
         };
         let axis = bias_axis.is_none_or(|axis| axis < output.len());

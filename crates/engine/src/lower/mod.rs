@@ -1,7 +1,7 @@
 //! Lowering: nodes of tract's graph that nearly all instructions are spent in, replaced by nodes on our own kernels.
 //!
 //! Runs on the decluttered graph, before tract chooses implementations for what is left; convolutions that tract would only
-//! spend instructions on are lowered before it declutters ([`early`]). First each product and each
+//! spend instructions on are lowered before it declutters ([`early`]), transposed ones made convolutions before that ([`deconv`]). First each product and each
 //! convolution of f32, and what pools and thins images, is replaced where there is a kernel for its shape ([`product`], [`conv`],
 //! [`pool`]); then what follows one, a bias, an
 //! addition, bounds, moves into it ([`fuse`]); then what maps, sums and moves numbers, which tract computes one operator and one number
@@ -10,7 +10,9 @@
 //! out and the graph means the same.
 
 mod bands;
+mod channelwise;
 mod conv;
+mod deconv;
 mod early;
 mod einsum;
 mod fuse;
@@ -125,7 +127,8 @@ fn lower_maps(model: &mut TypedModel) -> TractResult<()> {
 
 /// Lowers products, convolutions and pools, and what follows them.
 fn lower_nodes(model: &mut TypedModel, packing: &mut Packing, passes: Passes) -> TractResult<()> {
-    if !model.nodes().iter().any(|node| node.op_is::<Lowered>()) {
+    let early = |node: &TypedNode| node.op_as::<Lowered>().is_some_and(|op| op.body.is_of_sums());
+    if !model.nodes().iter().any(early) {
         widen(model, packing)?;
     }
     exact::pack(model)?;

@@ -8,7 +8,7 @@ use ic_nn_kernels::far::{Stream, Streams};
 use ic_nn_kernels::product::After;
 use ic_nn_kernels::{
     Chain, Conv, Depthwise, HwcConv, HwcDepthwise, Lines, MaxPool, MeanPool, Norm, Precision, Reduce,
-    Resample, Softmax, Strided, Swap, Winograd,
+    Resample, Shuffle, Softmax, Strided, Swap, Winograd,
 };
 use tract_onnx::tract_core::internal::*;
 
@@ -54,6 +54,8 @@ pub(crate) enum Body {
     Swap(Swap),
     /// Images that are resized.
     Resample(Resample),
+    /// Planes that are put between one another.
+    Shuffle(Shuffle),
 }
 
 impl Body {
@@ -76,7 +78,8 @@ impl Body {
             | Body::Norm(_)
             | Body::Reduce(_)
             | Body::Swap(_)
-            | Body::Resample(_) => false,
+            | Body::Resample(_)
+            | Body::Shuffle(_) => false,
         }
     }
 }
@@ -134,6 +137,7 @@ impl Lowered {
             Body::Chain(chain) => chain.scratch(),
             Body::Resample(resample) => resample.scratch(),
             Body::Picked(_) | Body::Softmax(_) | Body::Norm(_) | Body::Reduce(_) | Body::Swap(_) => 0,
+            Body::Shuffle(_) => 0,
         }) as u64
     }
 
@@ -238,6 +242,7 @@ impl Lowered {
             Body::Reduce(_) => "Reduce",
             Body::Swap(_) => "MoveAxis",
             Body::Resample(_) => "Resize",
+            Body::Shuffle(_) => "PixelShuffle",
         }
     }
 }
@@ -357,6 +362,12 @@ impl Parted for Lowered {
                 let whole = x.len() == out.len() && x.len().is_multiple_of(swap.part());
                 ensure!(whole, "no whole parts of {} numbers", x.len());
                 swap.run(x, out);
+            }
+            Body::Shuffle(shuffle) => {
+                let planes = x.len() / shuffle.part();
+                let whole = x.len() == planes * shuffle.part() && out.len() == planes * shuffle.given();
+                ensure!(whole, "no whole planes of {} numbers", x.len());
+                shuffle.run(x, out);
             }
             Body::Resample(resample) => {
                 let whole = x.len() == resample.numbers() && out.len() == resample.given();

@@ -30,6 +30,7 @@ impl Lowered {
             Body::Reduce(reduce) => return reduce.instructions(numbers),
             Body::Swap(swap) => return swap.instructions(numbers),
             Body::Resample(resample) => return resample.instructions(),
+            Body::Shuffle(shuffle) => return shuffle.instructions(self.output.iter().product()),
             Body::Conv(conv) => conv.instructions(follows),
             Body::Winograd(conv) => conv.instructions(follows),
             Body::Strided(conv) => conv.instructions(follows),

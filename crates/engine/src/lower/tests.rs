@@ -13,6 +13,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 use super::{Lowered, Passes, lower, packing};
 use crate::parted::run_by_units;
 
+mod deconv;
 mod maps;
 
 fn numbers(shape: &[usize], seed: u64) -> Tensor {

@@ -3,7 +3,7 @@
 use super::{Broken, Imaged, Reader, Writer};
 use crate::chain::STEPS;
 use crate::reduce::Reduction;
-use crate::{Axis, Chain, Norm, Operation, Reduce, Repeat, Resample, Softmax, Source, Step, Swap};
+use crate::{Axis, Chain, Norm, Operation, Reduce, Repeat, Resample, Shuffle, Softmax, Source, Step, Swap};
 
 /// A chain is a list of sizes: its length; its operands, each how many runs it has and those, twice their lengths and 1 where
 /// the operand runs along; then its steps, each the operation's place and of both sources what kind it is and which.
@@ -110,6 +110,21 @@ impl Imaged for Swap {
     fn read(from: &mut Reader<'_>) -> Result<Swap, Broken> {
         let sizes = from.sizes()?.try_into().ok();
         sizes.and_then(Swap::new).ok_or(Broken("axes that do not change places"))
+    }
+}
+
+impl Imaged for Shuffle {
+    fn write<'a>(&'a self, to: &mut Writer<'a>) {
+        to.sizes([self.stride, self.grid, self.first, self.output].as_flattened());
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Shuffle, Broken> {
+        let sizes = from.sizes()?;
+        let shuffle = match sizes.as_chunks::<3>() {
+            ([stride, grid, first, output], []) => Shuffle::new(*stride, *grid, *first, *output),
+            _ => None,
+        };
+        shuffle.ok_or(Broken("planes that are not put between one another"))
     }
 }
 

@@ -234,3 +234,13 @@ pub(super) fn odd(a: Inner, b: Inner) -> Inner {
 pub(super) fn even_odd(a: Inner, b: Inner) -> Inner {
     [a[0], a[2], b[1], b[3]]
 }
+
+#[inline(always)]
+pub(super) fn low(a: Inner, b: Inner) -> Inner {
+    [a[0], b[0], a[1], b[1]]
+}
+
+#[inline(always)]
+pub(super) fn high(a: Inner, b: Inner) -> Inner {
+    [a[2], b[2], a[3], b[3]]
+}

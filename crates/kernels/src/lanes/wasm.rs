@@ -187,3 +187,15 @@ pub(super) fn odd(a: v128, b: v128) -> v128 {
 pub(super) fn even_odd(a: v128, b: v128) -> v128 {
     i32x4_shuffle::<0, 2, 5, 7>(a, b)
 }
+
+/// Lanes 0 and 1 of both, in turn.
+#[inline(always)]
+pub(super) fn low(a: v128, b: v128) -> v128 {
+    i32x4_shuffle::<0, 4, 1, 5>(a, b)
+}
+
+/// Lanes 2 and 3 of both, in turn.
+#[inline(always)]
+pub(super) fn high(a: v128, b: v128) -> v128 {
+    i32x4_shuffle::<2, 6, 3, 7>(a, b)
+}
