@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! magic      ↕ 8   "ic-nn im"
-//! layout     ↕ 4   1, little-endian as all numbers here
+//! layout     ↕ 4   3, little-endian as all numbers here
 //! build      ↕ 8   what made it: a hash of this engine's source, its dependencies and its target (build.rs)
 //! head       ↕ 8   bytes of the head
 //! arrays     ↕ 8   bytes of the arrays
@@ -34,7 +34,7 @@ use crate::plan::{Output, Plan};
 use crate::{Description, Graph, Limits, ModelError};
 
 const MAGIC: [u8; 8] = *b"ic-nn im";
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 
 /// What the engine was built from.
 const BUILD: u64 = {

@@ -3,6 +3,7 @@
 //! A band is a convolution by the same weights over the rows of the input that its outputs see. Of planes these rows lie apart: they are
 //! copied beside one another, and the outputs back.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use ic_nn_kernels::product::After;
@@ -10,6 +11,7 @@ use ic_nn_kernels::{Window, copy};
 use tract_onnx::tract_core::internal::*;
 
 use super::node::Body;
+use super::volume::Depth;
 
 /// Rows of outputs in a band at least: whole patches of every filter. Tests cut smaller images.
 const ROWS: usize = if cfg!(test) { 4 } else { 8 };
@@ -81,17 +83,24 @@ impl Body {
         &self,
         (image, out): (&[f32], &mut [f32]),
         after: After<'_>,
-        (count, wanted): (usize, Range<usize>),
+        (count, depth, wanted): (usize, Option<&Depth>, Range<usize>),
     ) -> TractResult<()> {
         let (window, innermost) = self.lies().context("a convolution is expected")?;
-        let whole = count > 0 && image.len().is_multiple_of(count) && out.len().is_multiple_of(count);
+        let apart = depth.is_some() || image.len().is_multiple_of(count.max(1));
+        let whole = count > 0 && apart && out.len().is_multiple_of(count);
         ensure!(whole && !image.is_empty() && !out.is_empty(), "{count} images in {} numbers", image.len());
-        let (size, produced, bands) = (image.len() / count, out.len() / count, self.bands());
-        for (ix, (image, out)) in image.chunks_exact(size).zip(out.chunks_exact_mut(produced)).enumerate() {
+        let (all, size) = (image, depth.map_or(image.len() / count, Depth::size));
+        let (produced, bands) = (out.len() / count, self.bands());
+        for (ix, out) in out.chunks_exact_mut(produced).enumerate() {
             let part = wanted.start.max(ix * bands)..wanted.end.min((ix + 1) * bands);
             if part.is_empty() {
                 continue;
             }
+            let image = match depth {
+                Some(depth) => depth.image(all, ix)?,
+                None => Cow::Borrowed(&all[ix * size..(ix + 1) * size]),
+            };
+            let image = &*image;
             let after =
                 After { residual: after.residual.map(|r| &r[ix * produced..(ix + 1) * produced]), ..after };
             if part.len() == bands {

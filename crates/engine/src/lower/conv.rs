@@ -10,7 +10,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::node::{Body, Lowered};
 use super::pool::window;
-use super::{constant, floats, shape};
+use super::{constant, floats, shape, volume};
 
 /// Whether a convolution stays f32 in any precision: of each channel by itself, by minimal filtering of stride 1, or tract's.
 pub(super) fn stays_f32(model: &TypedModel, node: &TypedNode, op: &Conv) -> TractResult<bool> {
@@ -19,7 +19,8 @@ pub(super) fn stays_f32(model: &TypedModel, node: &TypedNode, op: &Conv) -> Trac
         return Ok(true);
     };
     if op.group > 1 || !matches!(spec.rank(), 1 | 2) {
-        return Ok(op.group == op.input_channels() || !matches!(spec.rank(), 1 | 2));
+        let whole = spec.rank() == 3 && !volume::is_filtered(op, &image, &output)?;
+        return Ok(op.group == op.input_channels() || !(matches!(spec.rank(), 1 | 2) || whole));
     }
     let (image, output) = (spec.data_format.shape(image)?, spec.data_format.shape(output)?);
     let window = window(spec, image.hw_dims(), output.hw_dims());

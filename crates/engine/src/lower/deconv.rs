@@ -107,7 +107,7 @@ impl Transposed {
         let Some(op) = node.op_as::<Deconv>() else { return Ok(None) };
         let spec = &op.pool_spec;
         if op.kernel_format != KernelFormat::OIHW
-            || !matches!(spec.rank(), 1 | 2)
+            || !matches!(spec.rank(), 1..=3)
             || !matches!(spec.data_format, DataFormat::NCHW | DataFormat::CHW)
         {
             return Ok(None);
@@ -164,15 +164,18 @@ impl Transposed {
             let rate = if places == 1 { POINTWISE } else { GATHERED };
             let mut ways = tvec![(pixels * places * rate, along.clone())];
             // A little more of the image, for minimal filtering.
-            if let [down, across] = &mut *along.clone()
+            let mut wider = along.clone();
+            if let [deep @ .., down, across] = &mut *wider
                 && op.group == 1
             {
                 (down.window, across.window) = (down.window.max(3), across.window.max(3));
-                let window = window(&[*down, *across], &input);
-                let fits = packing.spare >= Winograd::bytes(channels, outputs * phases);
-                if Winograd::pays(&window, channels, outputs * phases) && fits && places > 1 {
-                    let patches = down.pixels.div_ceil(4) * across.pixels.div_ceil(4);
-                    ways.push((patches * 16 * 9 * FILTERED, tvec![*down, *across]));
+                let window = window(&[*down, *across], &input[deep.len()..]);
+                let slices: usize = deep.iter().map(|along| along.window).product();
+                let images: usize = deep.iter().map(|along| along.pixels).product();
+                let fits = packing.spare >= Winograd::bytes(channels * slices, outputs * phases);
+                if Winograd::pays(&window, channels * slices, outputs * phases) && fits && places > 1 {
+                    let patches = images * down.pixels.div_ceil(4) * across.pixels.div_ceil(4);
+                    ways.push((patches * 16 * 9 * slices * FILTERED, wider));
                 }
             }
             for (takes, along) in ways {

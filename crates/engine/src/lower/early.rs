@@ -19,7 +19,7 @@ use super::innermost::{self, Innermost};
 use super::node::{Body, Lowered};
 use super::pool::{Picked, window};
 use super::product::Product;
-use super::{constant, deconv, floats, fuse, replace, shape, widen};
+use super::{constant, deconv, floats, fuse, replace, shape, volume, widen};
 
 /// Lowers what can be, where the graph moves no axes of what has an image's rank.
 pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing, fused: bool) -> TractResult<()> {
@@ -28,6 +28,8 @@ pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing, fused: bool) 
     }
     Optimizer::prop_consts().optimize(model)?;
     deconv::lower(model, packing)?;
+    widen(model, packing)?;
+    volume::lower(model, packing)?;
     let moves = |node: &TypedNode| {
         matches!(node.op_as::<AxisOp>(), Some(AxisOp::Move(..)))
             && node.outputs.iter().any(|output| output.fact.konst.is_none() && output.fact.rank() > 2)
@@ -39,7 +41,6 @@ pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing, fused: bool) 
     for &id in &order {
         scaled(model, id)?;
     }
-    widen(model, packing)?;
     let innermost = innermost::assign(model)?;
     for id in model.eval_order()? {
         convolution(model, id, packing, innermost.get(&id).copied().unwrap_or_default())?;
@@ -168,7 +169,7 @@ pub(super) fn pointwise(
 
 /// Makes constants that multiply the outputs, one number a channel, part of the weights and the bias; the node that the
 /// convolution is then.
-fn scaled(model: &mut TypedModel, id: usize) -> TractResult<usize> {
+pub(super) fn scaled(model: &mut TypedModel, id: usize) -> TractResult<usize> {
     let node = model.node(id);
     let Some(op) = node.op_as::<Conv>() else { return Ok(id) };
     let [successor] = *node.outputs[0].successors else { return Ok(id) };

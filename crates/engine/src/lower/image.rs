@@ -161,6 +161,10 @@ impl Imaged for Lowered {
         }
         to.sizes(&self.output);
         to.size(self.images);
+        to.flag(self.depth.is_some());
+        if let Some(depth) = &self.depth {
+            depth.write(to);
+        }
         to.number(self.macs);
     }
 
@@ -170,7 +174,9 @@ impl Imaged for Lowered {
         let residual = from.flag()?;
         let bounds = if from.flag()? { Some((from.float()?, from.float()?)) } else { None };
         let output: TVec<usize> = from.sizes()?.into();
-        let (images, macs) = (from.size()?, from.number()?);
+        let images = from.size()?;
+        let depth = if from.flag()? { Some(Imaged::read(from)?) } else { None };
+        let macs = from.number()?;
         let numbers = output.iter().try_fold(1usize, |all, length| all.checked_mul(*length));
         let numbers =
             numbers.filter(|n| (1..1 << 29).contains(n)).ok_or(Broken("an output is empty or too large"))?;
@@ -186,7 +192,7 @@ impl Imaged for Lowered {
         if written != Some(numbers) || !axis || images == 0 || !numbers.is_multiple_of(images) {
             return Err(Broken("a kernel does not write its output"));
         }
-        Ok(Lowered { body, bias_axis, residual, bounds, output, images, macs })
+        Ok(Lowered { body, bias_axis, residual, bounds, output, images, depth, macs })
     }
 }
 

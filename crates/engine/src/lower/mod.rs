@@ -1,7 +1,8 @@
 //! Lowering: nodes of tract's graph that nearly all instructions are spent in, replaced by nodes on our own kernels.
 //!
 //! Runs on the decluttered graph, before tract chooses implementations for what is left; convolutions that tract would only
-//! spend instructions on are lowered before it declutters ([`early`]), transposed ones made convolutions before that ([`deconv`]). First each product and each
+//! spend instructions on are lowered before it declutters ([`early`]), transposed ones made convolutions before that ([`deconv`]),
+//! those of volumes convolutions of their slices ([`volume`]). First each product and each
 //! convolution of f32, and what pools and thins images, is replaced where there is a kernel for its shape ([`product`], [`conv`],
 //! [`pool`]); then what follows one, a bias, an
 //! addition, bounds, moves into it ([`fuse`]); then what maps, sums and moves numbers, which tract computes one operator and one number
@@ -27,6 +28,7 @@ mod product;
 mod reduce;
 mod resize;
 mod rows;
+mod volume;
 
 use ic_nn_kernels::{Packing, Precision};
 use tract_onnx::prelude::*;

@@ -15,6 +15,7 @@ use tract_onnx::tract_core::internal::*;
 use super::floats;
 use super::pool::Picked;
 use super::product::Product;
+use super::volume::Depth;
 use crate::parted::Parted;
 
 /// What a node computes before what follows.
@@ -99,6 +100,8 @@ pub(crate) struct Lowered {
     pub(crate) output: TVec<usize>,
     /// Images that lie one behind the other.
     pub(crate) images: usize,
+    /// How they lie in volumes, where they are slices of these.
+    pub(crate) depth: Option<Depth>,
     /// Multiply-accumulates of a run.
     pub(crate) macs: u64,
 }
@@ -118,12 +121,13 @@ impl Eq for Lowered {}
 
 impl Lowered {
     pub(crate) fn new(body: Body, bias_axis: Option<usize>, output: TVec<usize>, macs: u64) -> Lowered {
-        Lowered { body: Arc::new(body), bias_axis, residual: false, bounds: None, output, images: 1, macs }
+        Lowered { body: Arc::new(body), bias_axis, residual: false, bounds: None, output, images: 1, depth: None, macs }
     }
 
     /// Bytes that a run takes beside inputs and outputs.
     pub(crate) fn scratch(&self) -> u64 {
-        (match &*self.body {
+        let image = self.depth.as_ref().map_or(0, Depth::scratch) as u64;
+        image + (match &*self.body {
             Body::Product(product) => product.scratch(),
             Body::Conv(conv) => conv.scratch(),
             Body::Winograd(conv) => conv.scratch(),
@@ -324,7 +328,7 @@ impl Parted for Lowered {
             | Body::Lines(_)
             | Body::Depthwise(_)
             | Body::HwcConv(_)
-            | Body::HwcDepthwise(_)) => body.images((x, out), after, (self.images, units))?,
+            | Body::HwcDepthwise(_)) => body.images((x, out), after, (self.images, self.depth.as_ref(), units))?,
             Body::MaxPool(pool) => {
                 ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
                 pool.run(x, out);

@@ -39,7 +39,8 @@ impl Lowered {
             Body::HwcConv(conv) => conv.instructions(follows),
             Body::HwcDepthwise(conv) => conv.instructions(follows),
         };
-        self.images as u64 * (image + 100)
+        let apart = self.depth.as_ref().map_or(0, |depth| depth.instructions(self.images));
+        apart + self.images as u64 * (image + 100)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Lowered graphs against the same graphs as tract runs them.
 
 use ic_nn_kernels::Precision;
+use ic_nn_kernels::image::{Array, Imaged, Reader, Writer};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
@@ -10,11 +11,12 @@ use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 
-use super::{Lowered, Passes, lower, packing};
+use super::{Lowered, Passes, lower, lower_early, packing};
 use crate::parted::run_by_units;
 
 mod deconv;
 mod maps;
+mod volume;
 
 fn numbers(shape: &[usize], seed: u64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -53,6 +55,51 @@ fn agree_with(passes: Passes, model: TypedModel, inputs: &[Tensor]) -> (usize, u
     let got = run(lowered);
     got.close_enough(&expected, Approximation::Approximate).unwrap();
     (nodes, left)
+}
+
+/// Runs a graph of one input as it is, with every pass, by units, and of nodes read back from their images; the operators that are left.
+fn agree_from_the_start(model: TypedModel, input: &Tensor) -> Vec<String> {
+    let input = input.clone().into_tvalue();
+    let run = |model: TypedModel| {
+        let runnable = model.into_optimized().unwrap().into_runnable().unwrap();
+        runnable.run(tvec!(input.clone())).unwrap().remove(0)
+    };
+    let expected = run(model.clone());
+    let mut packing = packing(Precision::F32);
+    let mut lowered = model;
+    lower_early(&mut lowered, &mut packing, Passes::ALL).unwrap();
+    let mut lowered = lowered.into_decluttered().unwrap();
+    lower(&mut lowered, &mut packing, Passes::ALL).unwrap();
+    let names = lowered.nodes().iter().map(|node| node.op.name().to_string());
+    let names = names.filter(|name| !["Const", "Source"].contains(&&**name)).collect();
+    let (by_units, _) = run_by_units(lowered.clone(), tvec!(input.clone())).unwrap();
+    by_units[0].close_enough(&expected, Approximation::Approximate).unwrap();
+    let got = run(lowered.clone());
+    got.close_enough(&expected, Approximation::Approximate).unwrap();
+    for node in lowered.nodes_mut() {
+        if let Some(op) = node.op_as::<Lowered>() {
+            node.op = Box::new(read_back(op));
+        }
+    }
+    assert_eq!(*run(lowered), *got);
+    names
+}
+
+/// A node read back from its image.
+fn read_back(op: &Lowered) -> Lowered {
+    let mut writer = Writer::default();
+    op.write(&mut writer);
+    let (head, arrays) = writer.finish();
+    let bytes = arrays.iter().flat_map(|array| match array {
+        Array::Here(bytes) => bytes.to_vec(),
+        Array::Far(..) => panic!("it is in the heap"),
+    });
+    let bytes: Vec<u8> = bytes.collect();
+    let mut left = &bytes[..];
+    let mut reader = Reader::new(&head, &mut left);
+    let back = Lowered::read(&mut reader).unwrap();
+    reader.end().unwrap();
+    back
 }
 
 /// Runs the graph as it is and lowered onto whole numbers; answers how far apart they point (1 is the same way).
