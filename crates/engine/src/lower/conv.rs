@@ -113,10 +113,6 @@ pub(super) fn body(
         }
         Body::HwcConv(HwcConv::new(packing, window, channels, outputs, bias, kernel))
     } else {
-        // Groups of fewer rows than a tile has are tract's.
-        if groups > 1 && outputs / groups < 4 {
-            return None;
-        }
         Body::Conv(Planes::new(packing, window, in_group, outputs, groups, kernel, bias))
     })
 }

@@ -22,11 +22,15 @@ use super::node::{Body, Lowered};
 use super::{channelwise, constant, floats, replace, shape};
 
 /// Instructions that a product takes, in tenths: of windows that are gathered, of one pixel, by minimal filtering (of those that
-/// sums in order would take), by tract.
+/// sums in order would take), by tract; and what it takes to add each sum to an output.
 const GATHERED: usize = 19;
 const POINTWISE: usize = 16;
 const FILTERED: usize = 6;
-const BY_TRACT: usize = 60;
+const BY_TRACT: usize = 37;
+const ADDED: usize = 970;
+
+/// Weights of all phases, for one of the kernel.
+const MOST: usize = 64;
 
 /// Makes a convolution of each transposed one of constant weights.
 pub(super) fn lower(model: &mut TypedModel, packing: &Packing) -> TractResult<()> {
@@ -67,18 +71,17 @@ impl Along {
         let step = if stride == 1 { dilation } else { 1 };
         let base = before - first;
         let mut along = Along { kernel, stride, dilation, base, first, pixels, low: 0, window: 1, step };
-        let seen = |phase: usize| (0..kernel).filter_map(move |tap| along.sees(phase, tap));
-        let all = || (0..stride).flat_map(seen);
+        let all = || (0..kernel).map(|tap| along.goes(tap).1);
         let (low, high) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
         (along.low, along.window) = (low, (high - low) as usize / step + 1);
         along
     }
 
-    /// The pixel that a tap of a phase reads, from where its window is; none where it is another phase's.
-    fn sees(&self, phase: usize, tap: usize) -> Option<isize> {
-        let back = (phase + self.base) as isize - (tap * self.dilation) as isize;
-        let stride = self.stride as isize;
-        (back.rem_euclid(stride) == 0).then(|| back.div_euclid(stride))
+    /// The phase that a tap is of, and the pixel that it reads, from where its window is.
+    fn goes(&self, tap: usize) -> (usize, isize) {
+        let (back, stride) = (self.base as isize - (tap * self.dilation) as isize, self.stride as isize);
+        let phase = (-back).rem_euclid(stride);
+        (phase as usize, (phase + back) / stride)
     }
 
     /// From the first pixel that a window sees to the last.
@@ -131,11 +134,9 @@ impl Transposed {
             &op.adjustments,
         )?;
         let (channels, outputs) = (spec.input_channels / op.group, spec.output_channels);
-        let phases: usize = strides.iter().product();
-        // Groups of fewer rows than a tile has are tract's.
-        if op.group > 1 && phases > 1 && outputs * phases / op.group < 4 {
-            return Ok(None);
-        }
+        let phases = strides.iter().try_fold(1usize, |all, stride| all.checked_mul(*stride));
+        let taps: usize = spec.kernel_shape.iter().product();
+        let Some(phases) = phases.filter(|phases| *phases <= MOST * taps) else { return Ok(None) };
         // The ways to lay the grids of phases, each axis for itself.
         let each = (0..spec.rank()).map(|axis| {
             let lengths =
@@ -156,11 +157,11 @@ impl Transposed {
                 taken
             };
             let along: TVec<Along> = each.iter().map(take).collect();
-            if along.iter().any(|along| along.low > 0) {
-                continue;
-            }
             let pixels: usize = along.iter().map(|along| along.pixels).product();
             let places: usize = along.iter().map(|along| along.window).product();
+            if along.iter().any(|along| along.low > 0) || phases * places > MOST * taps {
+                continue;
+            }
             let rate = if places == 1 { POINTWISE } else { GATHERED };
             let mut ways = tvec![(pixels * places * rate, along.clone())];
             // A little more of the image, for minimal filtering.
@@ -185,7 +186,8 @@ impl Transposed {
             }
         }
         let bias = biases(&bias, outputs)?;
-        let theirs = input.iter().chain(&*spec.kernel_shape).product::<usize>() * BY_TRACT;
+        let products = input.iter().chain(&*spec.kernel_shape).product::<usize>();
+        let theirs = products * (BY_TRACT + ADDED / channels.max(1));
         Ok(best.filter(|(takes, _)| takes * phases <= theirs).map(|(_, along)| Transposed {
             spec: spec.clone(),
             group: op.group,
@@ -209,27 +211,24 @@ impl Transposed {
         let places: usize = self.along.iter().map(|along| along.window).product();
         let taps: usize = self.along.iter().map(|along| along.kernel).product();
         // Where each tap goes among the phases and places of an output's first channel.
-        let mut goes: Vec<[usize; 2]> = vec![];
-        for phase in 0..self.phases() {
-            for tap in 0..taps {
-                let (mut phases, mut rest, mut step) = (phase, tap, 1);
-                let mut place = Some(0);
-                for along in self.along.iter().rev() {
-                    let seen = along.sees(phases % along.stride, rest % along.kernel);
-                    place = place.zip(seen).map(|(place, seen)| {
-                        place + (seen - along.low) as usize / along.step * step
-                    });
-                    (phases, rest, step) = (phases / along.stride, rest / along.kernel, step * along.window);
-                }
-                goes.extend(place.map(|place| [tap, phase * channels * places + place]));
+        let goes = (0..taps).map(|tap| {
+            let (mut rest, [mut phase, mut phases], [mut place, mut step]) = (tap, [0, 1], [0, 1]);
+            for along in self.along.iter().rev() {
+                let (of, reads) = along.goes(rest % along.kernel);
+                (phase, phases) = (phase + of * phases, phases * along.stride);
+                (place, step) =
+                    (place + (reads - along.low) as usize / along.step * step, step * along.window);
+                rest /= along.kernel;
             }
-        }
+            phase * channels * places + place
+        });
+        let goes: Vec<usize> = goes.collect();
         let mut weights = vec![0f32; outputs * self.phases() * channels * places];
         let each = floats(&self.kernel)?.chunks_exact((channels * taps).max(1));
         for (kernel, weights) in each.zip(weights.chunks_exact_mut(self.phases() * channels * places)) {
             for (channel, kernel) in kernel.chunks_exact(taps).enumerate() {
                 let weights = &mut weights[channel * places..];
-                goes.iter().for_each(|[tap, place]| weights[*place] = kernel[*tap]);
+                goes.iter().zip(kernel).for_each(|(place, weight)| weights[*place] = *weight);
             }
         }
         let mut shape: TVec<usize> = tvec![outputs * self.phases(), channels];

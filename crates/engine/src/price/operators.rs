@@ -142,7 +142,21 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
             let macs = macs(model, node);
             3_000 + macs * 8 + rows(&shape).1 * (macs / out.max(1)) * 280
         }
-        "DeconvSum" => 20_000 + out * 48,
+        // Outputs that each get one product, or are added to, by axes.
+        "DeconvSum" => {
+            let products = input_shape.iter().product::<u64>();
+            let rate = match shape.len() {
+                _ if products == out => 48,
+                3 => 317,
+                4 => 97,
+                _ => 520,
+            };
+            20_000 + products * rate
+        }
+        "DepthwiseDeconv" => {
+            let image = node.inputs.get(1).map_or(1, |outlet| elements(model, *outlet));
+            20_000 + image * input_shape.iter().skip(1).product::<u64>() * 45
+        }
         "LazyIm2col" | "Im2col" => 5_000 + out * 10,
         "OptMatMulPack" | "OptSimpleMatMulPack" => {
             let rate = if input.is_some_and(|fact| fact.datum_type == DatumType::F32) { 4 } else { 22 };

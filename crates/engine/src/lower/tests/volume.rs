@@ -148,9 +148,10 @@ fn volumes_become_kernels() {
         (axes([3, 1, 1], 1), 1, &["MoveAxis", "Convolution", "MoveAxis"]),
         (axes([5, 5, 5], 1), 1, &["MoveAxis", "Convolution", "MoveAxis"]),
         (axes([3, 3, 3], 2), 2, &["MoveAxis", "Convolution", "MoveAxis"]),
+        (axes([3, 3, 3], 1), 16, &["MoveAxis", "Convolution", "MoveAxis"]),
         (axes([1, 1, 1], 1), 1, &["Product"]),
     ] {
-        let (model, shape) = convolution(&axes, [1, 16, 16, group], true);
+        let (model, shape) = convolution(&axes, [1, 16 / group, 16 / group, group], true);
         assert_eq!(agree_from_the_start(model, &numbers(&shape, 7)), operators, "{axes:?}");
     }
 }
