@@ -3,12 +3,14 @@
 use crate::conv::copy;
 use crate::lanes::F32x4;
 
-/// Instructions of a plane, of a row of an output, and ten of its numbers: one line copied, two by vectors, more one by one.
+/// Instructions of a plane, of a row of an output, of each line of several that are in it, and ten of its numbers: one line copied,
+/// two by vectors, more one by one.
 const PLANE: u64 = 120;
-const ROW: u64 = 130;
+const ROW: u64 = 163;
+const LINE: u64 = 166;
 const COPIED: u64 = 16;
-const PAIRED: u64 = 29;
-const SPREAD: u64 = 100;
+const PAIRED: u64 = 62;
+const SPREAD: u64 = 98;
 
 /// Of `[planes, stride…, grid…]` numbers it makes `[planes, output…]`, along three axes: what lies at `y` is of the phase
 /// `(y + first) % stride`, at `(y + first) / stride` of its grid.
@@ -22,7 +24,12 @@ pub struct Shuffle {
 
 impl Shuffle {
     /// A shuffle of these lengths. None where one is 0, outputs lie outside of the grid, or a plane has 2^31 numbers or more.
-    pub fn new(stride: [usize; 3], grid: [usize; 3], first: [usize; 3], output: [usize; 3]) -> Option<Shuffle> {
+    pub fn new(
+        stride: [usize; 3],
+        grid: [usize; 3],
+        first: [usize; 3],
+        output: [usize; 3],
+    ) -> Option<Shuffle> {
         let fits = |lengths: &[usize]| {
             let all = lengths.iter().try_fold(1usize, |all, length| all.checked_mul(*length));
             all.is_some_and(|all| (1..1 << 31).contains(&all))
@@ -31,8 +38,12 @@ impl Shuffle {
             first[axis].checked_add(output[axis] - 1).is_some_and(|last| last / stride[axis] < grid[axis])
         };
         let lengths = [stride, grid].concat();
-        (fits(&lengths) && fits(&output) && (0..3).all(within))
-            .then_some(Shuffle { stride, grid, first, output })
+        (fits(&lengths) && fits(&output) && (0..3).all(within)).then_some(Shuffle {
+            stride,
+            grid,
+            first,
+            output,
+        })
     }
 
     /// Numbers of all phases of a plane.
@@ -49,15 +60,16 @@ impl Shuffle {
     pub fn instructions(&self, made: usize) -> u64 {
         let planes = (made / self.given().max(1)) as u64;
         let rows = planes * (self.output[0] * self.output[1]) as u64;
-        let number = match self.stride[2] {
-            1 => COPIED,
-            2 => PAIRED,
-            _ => SPREAD,
+        let (line, number) = match self.stride[2] {
+            1 => (0, COPIED),
+            2 => (0, PAIRED),
+            lines => (LINE * lines.min(self.output[2]) as u64, SPREAD),
         };
-        200 + planes * PLANE + rows * ROW + number * made as u64 / 10
+        200 + planes * PLANE + rows * (ROW + line) + number * made as u64 / 10
     }
 
-    /// Puts the phases of each plane together: about 3 instructions a number where pixels of two phases alternate, 10 of more.
+    /// Puts the phases of each plane together: about 6 instructions a number where pixels of two phases alternate, 10 where more do, and 160 to 170
+    /// a row, and a line of each of these.
     ///
     /// # Panics
     /// Where there are no whole planes, or not as many outputs.

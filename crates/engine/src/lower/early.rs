@@ -8,8 +8,8 @@
 use ic_nn_kernels::{HwcDepthwise, Packing, Window};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::{Deconv, KernelFormat};
 use tract_onnx::tract_core::ops::cnn::conv::Conv;
+use tract_onnx::tract_core::ops::cnn::{Deconv, KernelFormat};
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::math::Mul;
 use tract_onnx::tract_core::optim::Optimizer;
@@ -23,7 +23,9 @@ use super::{constant, deconv, floats, fuse, replace, shape, volume, widen};
 
 /// Lowers what can be, where the graph moves no axes of what has an image's rank.
 pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing, fused: bool) -> TractResult<()> {
-    if !model.nodes().iter().any(|node| node.op_is::<Conv>() || node.op_is::<Deconv>()) {
+    let concerns =
+        |node: &TypedNode| node.op_is::<Conv>() || node.op_is::<Deconv>() || volume::concerns(node);
+    if !model.nodes().iter().any(concerns) {
         return Ok(());
     }
     Optimizer::prop_consts().optimize(model)?;

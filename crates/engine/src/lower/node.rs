@@ -121,13 +121,22 @@ impl Eq for Lowered {}
 
 impl Lowered {
     pub(crate) fn new(body: Body, bias_axis: Option<usize>, output: TVec<usize>, macs: u64) -> Lowered {
-        Lowered { body: Arc::new(body), bias_axis, residual: false, bounds: None, output, images: 1, depth: None, macs }
+        Lowered {
+            body: Arc::new(body),
+            bias_axis,
+            residual: false,
+            bounds: None,
+            output,
+            images: 1,
+            depth: None,
+            macs,
+        }
     }
 
     /// Bytes that a run takes beside inputs and outputs.
     pub(crate) fn scratch(&self) -> u64 {
-        let image = self.depth.as_ref().map_or(0, Depth::scratch) as u64;
-        image + (match &*self.body {
+        let image = self.depth.as_ref().map_or(0, Depth::scratch);
+        (match &*self.body {
             Body::Product(product) => product.scratch(),
             Body::Conv(conv) => conv.scratch(),
             Body::Winograd(conv) => conv.scratch(),
@@ -142,7 +151,7 @@ impl Lowered {
             Body::Resample(resample) => resample.scratch(),
             Body::Picked(_) | Body::Softmax(_) | Body::Norm(_) | Body::Reduce(_) | Body::Swap(_) => 0,
             Body::Shuffle(_) => 0,
-        }) as u64
+        } + image) as u64
     }
 
     /// What its weights are, as far as they may be in streams.
@@ -328,7 +337,9 @@ impl Parted for Lowered {
             | Body::Lines(_)
             | Body::Depthwise(_)
             | Body::HwcConv(_)
-            | Body::HwcDepthwise(_)) => body.images((x, out), after, (self.images, self.depth.as_ref(), units))?,
+            | Body::HwcDepthwise(_)) => {
+                body.images((x, out), after, (self.images, self.depth.as_ref(), units))?
+            }
             Body::MaxPool(pool) => {
                 ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
                 pool.run(x, out);

@@ -25,6 +25,9 @@ use super::{constant, floats, replace, shape};
 /// The longest line that a pool goes by: windows of images are read up to that length.
 const LONGEST: usize = 1 << 20;
 
+/// Multiply-adds of channels by themselves that tract does in a step: half of what one is to take, at 13 instructions each.
+const ALONE: usize = 40_000_000;
+
 /// How the images of a convolution lie in volumes whose depth is outermost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Depth {
@@ -65,7 +68,8 @@ impl Depth {
     /// Where there are fewer volumes.
     pub(super) fn image<'a>(&self, volumes: &'a [f32], ix: usize) -> TractResult<Cow<'a, [f32]>> {
         let volume = self.input * self.slice;
-        let volumes = volumes.chunks_exact(volume).nth(ix / self.output).context("a volume that is not there")?;
+        let volumes =
+            volumes.chunks_exact(volume).nth(ix / self.output).context("a volume that is not there")?;
         let first = ix % self.output * self.stride;
         if !self.is_apart(ix) {
             return Ok(Cow::Borrowed(&volumes[(first - self.before) * self.slice..][..self.size()]));
@@ -91,7 +95,7 @@ impl Depth {
     /// What putting together those of so many images takes that are.
     pub(super) fn instructions(&self, images: usize) -> u64 {
         let apart = (0..self.output).filter(|image| self.is_apart(*image)).count() * (images / self.output);
-        apart as u64 * (600 + 80 * (self.kernel * self.groups) as u64 + 5 * self.size() as u64)
+        apart as u64 * (600 + 80 * (self.kernel * self.groups) as u64 + 14 * self.size() as u64)
     }
 
     fn lengths(&self) -> [usize; 8] {
@@ -107,9 +111,8 @@ impl Imaged for Depth {
 
     fn read(from: &mut Reader<'_>) -> Result<Depth, Broken> {
         let lengths: Result<[usize; 8], _> = from.sizes()?.try_into();
-        let lengths = lengths.ok().filter(|all| {
-            all.iter().all(|n| *n <= 1 << 28) && all[..7].iter().all(|n| *n > 0)
-        });
+        let lengths =
+            lengths.ok().filter(|all| all.iter().all(|n| *n <= 1 << 28) && all[..7].iter().all(|n| *n > 0));
         let [slice, input, kernel, stride, dilation, output, groups, before] =
             lengths.ok_or(Broken("volumes without slices"))?;
         let depth = Depth { slice, input, kernel, stride, dilation, before, output, groups };
@@ -130,6 +133,12 @@ pub(super) fn lower(model: &mut TypedModel, packing: &mut Packing) -> TractResul
         lowered |= convolution(model, id, packing)? || pool(model, id)?;
     }
     if lowered { model.compact() } else { Ok(()) }
+}
+
+/// Whether there is something to lower in a node.
+pub(super) fn concerns(node: &TypedNode) -> bool {
+    let sums = node.op_as::<SumPool>().map(|op| &op.pool_spec);
+    sums.or(node.op_as::<Pool>().map(|op| &op.pool_spec)).is_some_and(is_of_volumes)
 }
 
 /// Whether it is over volumes whose channels are before them.
@@ -231,6 +240,12 @@ fn convolution(model: &mut TypedModel, id: usize, packing: &mut Packing) -> Trac
     let swap = Swap::new([in_group, deep.kernel, places]).context("a kernel is too large")?;
     kernels.zip(turned.chunks_exact_mut(each * places)).for_each(|(from, to)| swap.run(from, to));
     let sizes = [channels * deep.kernel, outputs, op.group];
+    // Each channel by itself is cheaper as tract has it, which cannot be left within.
+    let alone = op.group > 1 && in_group == 1 && op.group == outputs;
+    let macs = made.iter().product::<usize>() * each * places;
+    if alone && macs < ALONE {
+        return Ok(false);
+    }
     let Some(body) = body(packing, window, sizes, false, &turned, &biases(&bias, outputs)?) else {
         return Ok(false);
     };
@@ -253,7 +268,6 @@ fn convolution(model: &mut TypedModel, id: usize, packing: &mut Packing) -> Trac
     let images = to.n().copied().unwrap_or(1) * deep.output;
     let back = outputs > 1 && deep.output > 1;
     let (shape, bias_axis) = if back { (slices(&made), axis + 1) } else { (made.clone(), axis) };
-    let macs = images * window.pixels() * outputs * each * places;
     let mut lowered = Lowered::new(body, Some(bias_axis), shape, macs as u64);
     lowered.images = images;
     lowered.depth = Some(Depth {
@@ -283,7 +297,9 @@ fn pool(model: &mut TypedModel, id: usize) -> TractResult<bool> {
     let node = model.node(id);
     let sums = node.op_as::<SumPool>();
     let maxima = node.op_as::<Pool>().filter(|op| op.with_index_outputs.is_none());
-    let Some(spec) = sums.map(|op| &op.pool_spec).or(maxima.map(|op| &op.pool_spec)) else { return Ok(false) };
+    let Some(spec) = sums.map(|op| &op.pool_spec).or(maxima.map(|op| &op.pool_spec)) else {
+        return Ok(false);
+    };
     let (Some(image), Some(made)) = (shape(model, node.inputs[0])?, shape(model, id.into())?) else {
         return Ok(false);
     };

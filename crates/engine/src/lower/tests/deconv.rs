@@ -68,12 +68,8 @@ fn graph(
         input_channels: channels * group,
         output_channels: outputs * group,
     };
-    let op = Deconv {
-        pool_spec,
-        kernel_format: KernelFormat::OIHW,
-        adjustments: each(|axis| axis.more),
-        group,
-    };
+    let op =
+        Deconv { pool_spec, kernel_format: KernelFormat::OIHW, adjustments: each(|axis| axis.more), group };
     let mut wire = model.wire_node("transposed", op, &[x, w, b]).unwrap()[0];
     if followed {
         let mut along = vec![1; shape.len()];

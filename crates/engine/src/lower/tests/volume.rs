@@ -148,10 +148,29 @@ fn volumes_become_kernels() {
         (axes([3, 1, 1], 1), 1, &["MoveAxis", "Convolution", "MoveAxis"]),
         (axes([5, 5, 5], 1), 1, &["MoveAxis", "Convolution", "MoveAxis"]),
         (axes([3, 3, 3], 2), 2, &["MoveAxis", "Convolution", "MoveAxis"]),
-        (axes([3, 3, 3], 1), 16, &["MoveAxis", "Convolution", "MoveAxis"]),
+        (axes([3, 3, 3], 1), 16, &["Conv", "Chain"]),
         (axes([1, 1, 1], 1), 1, &["Product"]),
     ] {
         let (model, shape) = convolution(&axes, [1, 16 / group, 16 / group, group], true);
+        assert_eq!(agree_from_the_start(model, &numbers(&shape, 7)), operators, "{axes:?}");
+    }
+}
+
+#[test]
+fn pools_of_volumes_become_kernels() {
+    let axis = Axis { length: 6, kernel: 3, stride: 2, dilation: 1, before: 1, after: 1 };
+    let flat = Axis { kernel: 1, stride: 1, before: 0, after: 0, ..axis };
+    for (axes, operators) in [
+        ([axis; 3], &["MaxPool", "MaxPool"][..]),
+        ([flat, axis, axis], &["MaxPool"]),
+        ([axis, flat, flat], &["MaxPool"]),
+    ] {
+        let (shape, data_format) = input(1, 2, &axes);
+        let mut model = TypedModel::default();
+        let x = model.add_source("x", f32::fact(&shape)).unwrap();
+        let op = MaxPool { pool_spec: spec(&axes, data_format, 2, 2), with_index_outputs: None };
+        let wire = model.wire_node("pool", op, &[x]).unwrap();
+        model.select_output_outlets(&wire).unwrap();
         assert_eq!(agree_from_the_start(model, &numbers(&shape, 7)), operators, "{axes:?}");
     }
 }
