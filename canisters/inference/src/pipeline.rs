@@ -25,6 +25,7 @@ use crate::{cache, receipts, runtime, state};
 mod calls;
 mod check;
 mod flow;
+mod opened;
 mod stage;
 mod turns;
 

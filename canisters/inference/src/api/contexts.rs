@@ -1,23 +1,25 @@
 //! wasi-nn's `graph-execution-context`: tensors that are set before a computation and outputs that stay after it.
 //!
 //! That a context is open, on what and whose, is in stable memory; its tensors are in the heap and end with an upgrade. A
-//! context outlives the `unload` of its graph.
+//! context outlives the `unload` of its graph, and closes when nothing was called on it for as long as its lease says (`leases`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use ic_cdk::{query, update};
 use ic_nn_engine::check_part;
-use ic_nn_store::{OpenContext, Version};
+use ic_nn_store::{Lease, OpenContext, OpenContextError, Opened, Version};
 use ic_nn_types::{
-    ComputeOptions, Context, Error, Graph, InferParameters, NamedTensor, OutputPart, OutputRange, Tensor,
+    ComputeOptions, Context, ContextOptions, Error, Graph, InferParameters, NamedTensor, OutputPart,
+    OutputRange, Tensor,
 };
 
 use super::inference;
 use crate::authority::{Querier, Spender};
 use crate::facts::Facts;
+use crate::leases::Computing;
 use crate::wire::{self, Arg};
-use crate::{contained, run, state};
+use crate::{contained, leases, run, state};
 
 /// An input that is being set.
 struct Input {
@@ -47,13 +49,33 @@ pub(super) fn held_bytes() -> u64 {
     })
 }
 
-#[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
-pub(super) async fn init_execution_context(graph: Arg<Graph>) -> Result<Context, Error> {
+type Init = (Graph, Option<ContextOptions>);
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<Init>")]
+pub(super) async fn init_execution_context(arguments: Arg<Init>) -> Result<Context, Error> {
     let spender = Spender::check()?;
-    let graph = graph?;
+    let (graph, options) = arguments?;
+    let lease = Lease::asked(&options.unwrap_or_default())?;
     contained::room(0).await?;
-    let now = ic_cdk::api::time();
-    Ok(state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), now))?.context)
+    let open = || {
+        let now = ic_cdk::api::time();
+        state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), lease, now))
+    };
+    let opened = match open() {
+        Err(OpenContextError::TooMany { .. } | OpenContextError::TooManyOfOwner { .. })
+            if leases::close() =>
+        {
+            open()
+        }
+        opened => opened,
+    };
+    let Opened { open, superseded } = opened?;
+    for closed in superseded {
+        leases::end(closed.context);
+        let_go(&closed);
+    }
+    leases::begin(&open);
+    Ok(open.context)
 }
 
 type SetInput = (Context, String, Tensor, Option<u64>);
@@ -63,6 +85,7 @@ pub(super) fn set_input(arguments: Arg<SetInput>) -> Result<(), Error> {
     let spender = Spender::check()?;
     let (context, name, tensor, offset) = arguments?;
     let (_, version) = mine(context, spender.caller())?;
+    leases::renew(context);
     let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
     let (input, expected) = check_part(&facts.inputs, &name, &tensor, offset)?;
     // Parts of a tensor that is being set go where it lies already.
@@ -129,6 +152,7 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
     let spender = Spender::check()?;
     let (context, mut inputs, options) = arguments?;
     let (_, version) = mine(context, spender.caller())?;
+    let _computing = Computing::begin(context);
     let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
     for (name, _) in &mut inputs {
         // A decimal index means the input that has it, also beside one that was set by name.
@@ -206,19 +230,25 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
 pub(super) fn finalize_execution_context(context: Arg<Context>) -> Result<(), Error> {
     let caller = ic_cdk::api::msg_caller();
     let context = context?;
-    let (open, version) = mine_or_gone(context, caller)?;
+    let (open, _) = mine_or_gone(context, caller)?;
     state::store(|s| s.close_context(context))?;
-    forget(context);
-    if let Some(version) = version
+    leases::end(context);
+    let_go(&open);
+    Ok(())
+}
+
+/// Drops what a context that is closed held: its tensors, and its graph where nothing else needs that.
+pub(crate) fn let_go(open: &OpenContext) {
+    forget(open.context);
+    if let Ok(version) = state::store(|s| s.get(&open.name, open.version))
         && state::store(|s| s.graph(open.graph)).is_err()
     {
         super::graphs::release(&version);
     }
-    Ok(())
 }
 
 /// Drops what a context holds in the heap.
-pub(super) fn forget(context: Context) {
+pub(crate) fn forget(context: Context) {
     HELD.with_borrow_mut(|held| held.remove(&context));
 }
 
@@ -247,6 +277,7 @@ fn mine_or_gone(
             format!("context {context} was opened by another principal than {caller}"),
         ));
     }
+    leases::check(context)?;
     let version = state::store(|s| s.get(&open.name, open.version)).ok();
     Ok((open, version))
 }
