@@ -47,9 +47,9 @@ pub(super) async fn job_submit(request: Arg<JobRequest>) -> Result<Job, Error> {
         deadline_seconds,
         retain_seconds,
     };
-    let bytes = asked.len() as u64;
-    contained::room(bytes + bytes / 4).await?;
+    contained::room(0).await?;
     jobs::expire();
+    contained::room_for_job(asked.len() as u64).await?;
     let id = state::store(|s| s.submit_job(new, &asked, ic_cdk::api::time()))?;
     // Paid when it is taken: what is refused costs nothing.
     spender.pay();
