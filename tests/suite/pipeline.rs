@@ -212,6 +212,13 @@ fn tensors_over_a_message_go_in_parts() {
         for _ in 0..2 {
             assert!(line.infer(&inputs).expect("its stages infer") == expected);
         }
+        // What the stages took is told with the rest.
+        let took = |service: &Service<'_>| {
+            let answer = service.controller().infer(&request("model", inputs.clone())).expect("it infers");
+            answer.instructions
+        };
+        let (whole, parts) = (took(&one), took(&line.front));
+        assert!(parts > whole, "{parts} instructions in stages, {whole} on one canister");
         // Contexts of the stages do not stay open, and small tensors go the short way as before.
         assert_eq!(line.infer(&rows(3)).expect("it infers"), one.infer("model", rows(3)).expect("it infers"));
         let stage = line.stages[0].controller();

@@ -62,6 +62,8 @@ pub struct OutputPart {
     /// The bytes.
     #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
+    /// What the computation took that it is of, contained calls included.
+    pub instructions: Option<u64>,
 }
 
 /// One call, one inference: the model by name, the inputs by name.

@@ -31,7 +31,13 @@ struct Input {
 #[derive(Default)]
 struct Held {
     inputs: BTreeMap<String, Input>,
-    outputs: Option<Vec<NamedTensor>>,
+    outputs: Option<Computed>,
+}
+
+/// What the last computation gave.
+struct Computed {
+    outputs: Vec<NamedTensor>,
+    instructions: u64,
 }
 
 thread_local! {
@@ -42,7 +48,8 @@ thread_local! {
 pub(super) fn held_bytes() -> u64 {
     HELD.with_borrow(|held| {
         let tensors = held.values().flat_map(|held| {
-            let outputs = held.outputs.iter().flatten().map(|(_, tensor)| tensor);
+            let outputs =
+                held.outputs.iter().flat_map(|computed| &computed.outputs).map(|(_, tensor)| tensor);
             held.inputs.values().map(|input| &input.tensor).chain(outputs)
         });
         tensors.map(|tensor| tensor.data.len() as u64).sum()
@@ -183,12 +190,13 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
     let limits = inference::limits(&version, &parameters)?;
     spender.pay();
     let result = run::infer(&version, inputs, limits).await;
-    inference::account(&spender, &version, &result);
+    let instructions = inference::account(&spender, &version, &result);
     let outputs = result?.outputs;
     // The context may have been finalized meanwhile.
     mine(context, spender.caller())?;
     let reply = run::select(&outputs, wanted.as_ref());
-    HELD.with_borrow_mut(|held| held.entry(context).or_default().outputs = Some(outputs));
+    let computed = Computed { outputs, instructions };
+    HELD.with_borrow_mut(|held| held.entry(context).or_default().outputs = Some(computed));
     let reply = reply?;
     wire::check_reply(&reply, wire::MAX_UPDATE_REPLY).map_err(|e| {
         Error::too_large(format!(
@@ -207,7 +215,7 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
     let (context, name, range) = arguments?;
     mine(context, querier.caller())?;
     HELD.with_borrow(|held| {
-        let outputs = held.get(&context).and_then(|h| h.outputs.as_ref()).ok_or_else(|| {
+        let Computed { outputs, instructions } = held.get(&context).and_then(|h| h.outputs.as_ref()).ok_or_else(|| {
             Error::not_found(format!(
                 "context {context} has no outputs: nothing was computed in it, or not since the canister's last upgrade; \
                  call compute"
@@ -222,6 +230,7 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
             total_bytes: total,
             offset,
             data: tensor.data[offset as usize..(offset + length) as usize].to_vec(),
+            instructions: Some(*instructions),
         })
     })
 }

@@ -87,7 +87,8 @@ pub(super) fn job_result(arguments: Arg<JobResult>) -> Result<OutputPart, Error>
     let (offset, length) = wire::part(&output.name, output.bytes, range)?;
     let data = state::store(|s| s.job_output(id, at as u32, offset, length))?;
     let (dimensions, ty, total_bytes) = (output.dimensions.clone(), output.ty, output.bytes);
-    Ok(OutputPart { dimensions, ty, total_bytes, offset, data })
+    let instructions = Some(record.instructions);
+    Ok(OutputPart { dimensions, ty, total_bytes, offset, data, instructions })
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]

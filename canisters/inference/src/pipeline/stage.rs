@@ -235,7 +235,7 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
     // First parts tell how many there are.
     let mut waiting: Vec<(usize, u64)> = (0..stage.gives.len()).rev().map(|ix| (ix, 0)).collect();
     let mut tensors: Vec<Option<Tensor>> = stage.gives.iter().map(|_| None).collect();
-    let (mut failed, mut came) = (None, vec![0u64; stage.gives.len()]);
+    let (mut failed, mut came, mut instructions) = (None, vec![0u64; stage.gives.len()], 0);
     loop {
         while failed.is_none() && asked.len() < PARTS_AT_ONCE {
             let Some((ix, offset)) = waiting.pop() else { break };
@@ -245,6 +245,7 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
             None => break,
             Some(Ok(Came::Same)) => {}
             Some(Ok(Came::Part(ix, part))) => {
+                instructions = part.instructions.unwrap_or(instructions);
                 match placed(&mut tensors[ix], &part, state::limits().available_bytes) {
                     Ok(first) => {
                         came[ix] += part.data.len() as u64;
@@ -269,7 +270,7 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
     let whole = named.filter_map(|((name, tensor), came)| {
         tensor.filter(|tensor| tensor.data.len() as u64 == came).map(|tensor| (name.clone(), tensor))
     });
-    Ok(Given { tensors: held(stage, found, whole.collect())?, instructions: 0 })
+    Ok(Given { tensors: held(stage, found, whole.collect())?, instructions })
 }
 
 /// Puts a part where it belongs, if the heap has room for the whole; whether it was the first.
@@ -319,6 +320,7 @@ mod tests {
             total_bytes: 5,
             offset,
             data: data.to_vec(),
+            instructions: None,
         };
         let mut tensor = None;
         assert!(placed(&mut tensor, &part(3, &[4, 5]), 5).is_ok_and(|first| first));
