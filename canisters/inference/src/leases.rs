@@ -55,6 +55,13 @@ pub(crate) fn resume() {
     }
 }
 
+/// Has what is over looked after where the look was lost. To be called now and then.
+pub(crate) fn wake() {
+    if !over().is_empty() {
+        look_at(ic_cdk::api::time());
+    }
+}
+
 /// Begins the lease of a context.
 pub(crate) fn begin(open: &OpenContext) {
     let now = ic_cdk::api::time();

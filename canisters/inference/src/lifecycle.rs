@@ -57,7 +57,7 @@ async fn reload() {
     api::graphs::refresh_pins();
 }
 
-/// Clears abandoned uploads away, once an hour.
+/// Clears away what was abandoned or is over, once an hour.
 fn sweep() {
     ic_cdk_timers::set_timer_interval(Duration::from_secs(3_600), || async {
         for (upload, owner, name) in
@@ -68,5 +68,6 @@ fn sweep() {
             ));
         }
         jobs::expire();
+        leases::wake();
     });
 }
