@@ -103,3 +103,38 @@ fn where_the_subnet_grants_no_memory_jobs_are_refused_and_those_taken_come_to_an
     // What has run before is answered still.
     caller.infer(&rows(5)).expect("others are served");
 }
+
+/// Neither here.
+#[test]
+fn where_the_subnet_grants_no_memory_jobs_take_the_room_of_those_before_them() {
+    let host = Host::builder().stable_limit(64 << 20).build().expect("a host");
+    let service = Service::deploy(&host, None);
+    service.serve("rows", &onnx::lookup());
+    let caller = service.controller();
+    caller.infer(&rows(5)).expect("it infers");
+    let job = JobRequest { request: rows(200_000), ..Default::default() };
+    let mut kept = vec![];
+    let refusal = loop {
+        match caller.job_submit(&job) {
+            Ok(id) => {
+                let state = caller.job_wait(id, &mut |_| {}).expect("it is told of").state;
+                assert!(matches!(state, JobState::Done | JobState::Failed), "{state:?}");
+                kept.push(id);
+            }
+            Err(e) => break e,
+        }
+        assert!(kept.len() < 100, "64 MiB are not so many");
+    };
+    assert!(refusal.to_string().contains("stable memory could not grow"), "{refusal}");
+    assert!(kept.len() > 4, "{kept:?}");
+    let full = caller.server_metadata().expect("it says").stable_bytes;
+    caller.job_cancel(kept.remove(0)).expect("it is discarded");
+    for round in 0..40 {
+        caller.job_cancel(kept.remove(0)).expect("it is discarded");
+        let id = caller.job_submit(&job).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        let status = caller.job_wait(id, &mut |_| {}).expect("it is told of");
+        assert_eq!(status.state, JobState::Done, "round {round}: {status:?}");
+        kept.push(id);
+    }
+    assert_eq!(caller.server_metadata().expect("it says").stable_bytes, full);
+}

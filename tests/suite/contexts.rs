@@ -81,6 +81,11 @@ fn what_no_message_holds_goes_in_and_out_in_parts() {
             assert!(fetch(&caller, context, size) == sent, "in parts of {size}");
         }
         let first = caller.get_output(context, "y", range(0, None)).expect("as much as a reply holds");
+        assert!(
+            first.instructions.is_some_and(|instructions| instructions > 1_000_000),
+            "{:?}",
+            first.instructions
+        );
         assert!(first.data.len() > PART && first.data.len() < BYTES, "{}", first.data.len());
         assert_eq!(first.dimensions, [(BYTES / 4) as u32]);
         refused(caller.get_output(context, "y", None), ErrorCode::TooLarge, &["5000000", "offset"]);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use candid::{Decode, Encode, Principal};
 use ic_nn_client::ClientError;
-use ic_nn_host::{CanisterSettings, Replica};
+use ic_nn_host::{CanisterSettings, Host, Replica};
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim};
 use ic_nn_tests::service::{Caller, Service, controller, principal, refused, repository, request, stranger};
@@ -387,4 +387,31 @@ fn a_thousand_jobs_leave_nothing_behind() {
         assert!(heap_after <= heap + 16_384, "{heap} bytes, then {heap_after}");
         assert_eq!(caller.job_list(&JobListRequest::default()).expect("a page").jobs, []);
     });
+}
+
+/// Only the host tells what a call took.
+#[test]
+fn the_thousandth_job_costs_what_the_tenth_does() {
+    let host = Host::new().expect("a host");
+    let service = Service::deploy(&host, None);
+    service.serve("digits", &digits());
+    let caller = service.controller();
+    let job = JobRequest { retain_seconds: Some(86_400), ..job(images(1, None)) };
+    let mut took = vec![];
+    for _ in 0..1_000 {
+        let id = caller.job_submit(&job).expect("it is taken");
+        took.push(host.last_cost().instructions);
+        finished(&host, &caller, id);
+    }
+    let most = |part: &[u64]| *part.iter().max().expect("some");
+    let (first, last) = (most(&took[..20]), most(&took[980..]));
+    println!("a job_submit of the first 20 takes {first} instructions, of the last 20 of 1,000 {last}");
+    assert!(last < first + first / 2, "{first} instructions at first, {last} at last");
+    refused(caller.job_submit(&job), ErrorCode::TooLarge, &["1000 jobs"]);
+    // After an upgrade what is counted is counted anew, once.
+    service.upgrade();
+    refused(caller.job_submit(&job), ErrorCode::TooLarge, &["1000 jobs"]);
+    host.advance_time(Duration::from_secs(86_401));
+    caller.job_submit(&job).expect("the others are over");
+    assert_eq!(caller.job_list(&JobListRequest::default()).expect("a page").jobs.len(), 1);
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod images;
 mod inputs;
 mod jobs;
+mod leases;
 mod matrix;
 mod memory;
 mod mobilenet;

@@ -17,16 +17,16 @@ use ic_nn_types::{
 use sha2::{Digest, Sha256};
 
 /// A model on a front and its stages, each on a canister of its own.
-struct Line<'a> {
-    front: Service<'a>,
-    stages: Vec<Service<'a>>,
+pub(crate) struct Line<'a> {
+    pub(crate) front: Service<'a>,
+    pub(crate) stages: Vec<Service<'a>>,
     manifest: Pipeline,
     sharded: Sharded,
 }
 
 impl<'a> Line<'a> {
     /// Cuts a model, deploys the stages, and serves them as `model` on the front.
-    fn deploy(replica: &'a dyn Replica, file: &[u8], cut: &Cut) -> Line<'a> {
+    pub(crate) fn deploy(replica: &'a dyn Replica, file: &[u8], cut: &Cut) -> Line<'a> {
         let line = Line::apart(replica, file, cut);
         line.publish().expect("the manifest is accepted");
         line.front.controller().load_by_name("model").expect("every stage is in order");
@@ -60,16 +60,19 @@ impl<'a> Line<'a> {
         Line { front, stages, manifest, sharded }
     }
 
-    fn publish(&self) -> Result<ic_nn_types::ModelVersion, ic_nn_client::ClientError> {
+    pub(crate) fn publish(&self) -> Result<ic_nn_types::ModelVersion, ic_nn_client::ClientError> {
         self.front.upload("model", &self.manifest.encode().expect("it encodes"))
     }
 
-    fn infer(&self, inputs: &[NamedTensor]) -> Result<Vec<NamedTensor>, ic_nn_client::ClientError> {
+    pub(crate) fn infer(
+        &self,
+        inputs: &[NamedTensor],
+    ) -> Result<Vec<NamedTensor>, ic_nn_client::ClientError> {
         self.front.infer("model", inputs.to_vec())
     }
 }
 
-fn stages(stages: usize) -> Cut {
+pub(crate) fn stages(stages: usize) -> Cut {
     Cut { stages: Some(stages), ..Default::default() }
 }
 
@@ -88,12 +91,12 @@ fn floats(count: usize, seed: usize) -> Vec<u8> {
         .collect()
 }
 
-fn constant(name: &str, rows: usize, columns: usize, seed: usize) -> onnx::Message {
+pub(crate) fn constant(name: &str, rows: usize, columns: usize, seed: usize) -> onnx::Message {
     tensor(name, element::FLOAT, &[rows as i64, columns as i64], &floats(rows * columns, seed))
 }
 
 /// Rows of 16 numbers, each widened to so many and back to 4.
-fn wide(columns: usize) -> Vec<u8> {
+pub(crate) fn wide(columns: usize) -> Vec<u8> {
     let shape = |n: i64| [Dim::Named("rows"), Dim::Is(n)];
     Model {
         nodes: vec![node("MatMul", &["x", "w"], &["h"], vec![]), node("MatMul", &["h", "v"], &["y"], vec![])],
@@ -105,7 +108,7 @@ fn wide(columns: usize) -> Vec<u8> {
     .finish()
 }
 
-fn rows(count: u32) -> Vec<NamedTensor> {
+pub(crate) fn rows(count: u32) -> Vec<NamedTensor> {
     vec![(
         "x".into(),
         Tensor {
@@ -209,6 +212,13 @@ fn tensors_over_a_message_go_in_parts() {
         for _ in 0..2 {
             assert!(line.infer(&inputs).expect("its stages infer") == expected);
         }
+        // What the stages took is told with the rest.
+        let took = |service: &Service<'_>| {
+            let answer = service.controller().infer(&request("model", inputs.clone())).expect("it infers");
+            answer.instructions
+        };
+        let (whole, parts) = (took(&one), took(&line.front));
+        assert!(parts > whole, "{parts} instructions in stages, {whole} on one canister");
         // Contexts of the stages do not stay open, and small tensors go the short way as before.
         assert_eq!(line.infer(&rows(3)).expect("it infers"), one.infer("model", rows(3)).expect("it infers"));
         let stage = line.stages[0].controller();

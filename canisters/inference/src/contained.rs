@@ -8,7 +8,7 @@ use ic_cdk::call::{Call, CallFailed};
 use ic_nn_types::{Error, ErrorCode};
 
 use crate::api::internal;
-use crate::memory;
+use crate::{memory, state};
 
 /// Calls this canister's `method` with one number and gives its reply.
 ///
@@ -34,9 +34,22 @@ pub(crate) async fn call(method: &str, arg: u64) -> Result<Vec<u8>, Error> {
 /// Sees to it that stable memory can take a file of `bytes` and what the tables write beside it in a message. To be
 /// called before anything is written: where the subnet refuses pages, the tables could only trap.
 pub(crate) async fn room(bytes: u64) -> Result<(), Error> {
+    room_of(|| bytes).await
+}
+
+/// The same for what a job is asked, or answers: what jobs before it have freed is used first, and the subnet asked for the rest.
+pub(crate) async fn room_for_job(bytes: u64) -> Result<(), Error> {
+    room_of(|| {
+        let taken = state::store(|s| s.job_data_bytes(bytes)).unwrap_or(u64::MAX);
+        taken.saturating_sub(memory::job_data_bytes()).min(bytes + bytes / 4)
+    })
+    .await
+}
+
+async fn room_of(bytes: impl Fn() -> u64) -> Result<(), Error> {
     // Another message may take what this one asked for; it does not do so for ever.
     for _ in 0..4 {
-        let lacking = memory::lacking_pages(bytes);
+        let lacking = memory::lacking_pages(bytes());
         if lacking == 0 {
             return Ok(());
         }

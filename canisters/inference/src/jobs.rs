@@ -317,9 +317,9 @@ async fn compute(id: u64) -> Result<(), Error> {
         bytes: tensor.data.len() as u64,
     });
     let ended = Ended { error: None, outputs: described.collect(), receipt };
-    // The tables' pages lie less densely than bytes.
+    // What it was asked goes when they come.
     let bytes: u64 = outputs.iter().map(|(_, tensor)| tensor.data.len() as u64).sum();
-    contained::room(bytes + bytes / 4).await?;
+    contained::room_for_job(bytes.saturating_sub(job.data_bytes)).await?;
     if JOBS.with_borrow(|j| j.running.get(&id).is_none_or(|r| r.stop.is_some())) {
         return Ok(());
     }
@@ -382,6 +382,7 @@ pub(crate) fn cancel(id: u64) -> Result<(), Error> {
 
 /// Makes the queue anew after an upgrade. What ran begins again where that was asked for, and fails where it was not.
 pub(crate) fn resume() {
+    expire();
     let jobs: Vec<(u64, Job)> = state::store(|s| s.jobs_from(0).filter_map(Result::ok).collect());
     for (id, job) in jobs {
         match job.phase {

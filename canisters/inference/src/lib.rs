@@ -13,6 +13,7 @@ mod contained;
 mod facts;
 mod images;
 mod jobs;
+mod leases;
 mod ledger;
 mod lifecycle;
 mod memory;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ic_nn_types::InitArgs;
 
-use crate::{api, jobs, memory, runtime, state, streams};
+use crate::{api, jobs, leases, memory, runtime, state, streams};
 
 #[ic_cdk::init]
 fn init(args: Option<InitArgs>) {
@@ -27,6 +27,7 @@ fn post_upgrade(args: Option<InitArgs>) {
     sweep();
     ic_cdk_timers::set_timer(Duration::ZERO, reload());
     jobs::resume();
+    leases::resume();
 }
 
 /// A setting out of range takes the install or upgrade back; there is nobody to answer an error to.
@@ -56,7 +57,7 @@ async fn reload() {
     api::graphs::refresh_pins();
 }
 
-/// Clears abandoned uploads away, once an hour.
+/// Clears away what was abandoned or is over, once an hour.
 fn sweep() {
     ic_cdk_timers::set_timer_interval(Duration::from_secs(3_600), || async {
         for (upload, owner, name) in
@@ -67,5 +68,6 @@ fn sweep() {
             ));
         }
         jobs::expire();
+        leases::wake();
     });
 }

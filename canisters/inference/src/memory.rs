@@ -140,6 +140,12 @@ pub(crate) fn lacking_pages(bytes: u64) -> u64 {
     (1 + (buckets + wanted) * bucket).saturating_sub(DefaultMemoryImpl::default().size())
 }
 
+/// Bytes of the memory that the jobs' data lie in.
+pub(crate) fn job_data_bytes() -> u64 {
+    let of_jobs = IDS.iter().filter(|(name, _)| *name == "job_data");
+    of_jobs.map(|(_, id)| MANAGER.with(|m| m.get(*id)).size() * PAGE_BYTES).sum()
+}
+
 /// Bytes of all the tables, and of the memory of the model files.
 pub(crate) fn sizes() -> (u64, u64) {
     let of = |id| MANAGER.with(|m| m.get(id)).size() * PAGE_BYTES;

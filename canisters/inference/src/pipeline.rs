@@ -25,6 +25,7 @@ use crate::{cache, receipts, runtime, state};
 mod calls;
 mod check;
 mod flow;
+mod opened;
 mod stage;
 mod turns;
 
@@ -219,7 +220,7 @@ fn facts(ready: &Ready, load_instructions: u64) -> Facts {
 
 /// Infers by the stages. To be called with the permission checked.
 ///
-/// The answer's instructions are this canister's and those that stages told; of a stage whose tensors went in parts none are told.
+/// The answer's instructions are this canister's and those that stages told; of one whose tensors went in parts its computation's.
 pub(crate) async fn infer(
     version: &Version,
     inputs: Vec<NamedTensor>,

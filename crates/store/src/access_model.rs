@@ -13,7 +13,10 @@ use proptest::prelude::*;
 use self::plain::{Counts, Plain, Version, told};
 use crate::bounds::Bounds;
 use crate::fixture::{dump, memories, principal, published, put_back, seeded, share};
-use crate::{Memories, OpenContext, OpenContextError, QuotaError, RoleError, SettingsError, Store};
+use crate::{
+    CONTEXT_IDLE_SECONDS, Lease, Memories, OpenContext, OpenContextError, Opened, QuotaError, RoleError,
+    SettingsError, Store,
+};
 
 mod plain;
 
@@ -104,8 +107,12 @@ enum Step {
         pick: usize,
         owner: u8,
         controller: bool,
+        session: u64,
     },
     Close {
+        pick: usize,
+    },
+    Lapse {
         pick: usize,
     },
     CloseOf {
@@ -157,9 +164,11 @@ fn message() -> impl Strategy<Value = Step> {
             .prop_map(|(pick, instructions)| Step::Success { pick, instructions }),
         1 => pick.clone().prop_map(|pick| Step::Fail { pick }),
         1 => pick.clone().prop_map(|pick| Step::Hit { pick }),
-        12 => (pick.clone(), p, prop::bool::weighted(0.2))
-            .prop_map(|(pick, owner, controller)| Step::Open { pick, owner, controller }),
+        12 => (pick.clone(), p, prop::bool::weighted(0.2), 0u64..4).prop_map(
+            |(pick, owner, controller, session)| Step::Open { pick, owner, controller, session }
+        ),
         3 => pick.clone().prop_map(|pick| Step::Close { pick }),
+        3 => pick.clone().prop_map(|pick| Step::Lapse { pick }),
         1 => (pick, 0usize..4).prop_map(|(pick, at_most)| Step::CloseOf { pick, at_most }),
         1 => Just(Step::Upgrade),
     ]
@@ -283,8 +292,11 @@ impl Pair {
                     counts.last_used = Some(now);
                 });
             }
-            Step::Open { pick, owner, controller } => {
-                self.open(self.plain.graph(pick), who(owner), controller)
+            Step::Open { pick, owner, controller, session } => {
+                // Leases that differ from one to the next.
+                let idle_seconds = CONTEXT_IDLE_SECONDS + pick as u32;
+                let lease = Lease { idle_seconds, session };
+                self.open(self.plain.graph(pick), who(owner), controller, lease)
             }
             Step::Close { pick } => {
                 let context = plain.pick_context(pick);
@@ -293,6 +305,11 @@ impl Pair {
                     plain.contexts.remove(&context);
                 }
                 assert_eq!(store.close_context(context), want);
+            }
+            Step::Lapse { pick } => {
+                let context = plain.pick_context(pick);
+                let want = plain.lapse(context);
+                assert_eq!(store.lapse_context(context), want);
             }
             Step::CloseOf { pick, at_most } => {
                 let (name, version) = plain.version(pick);
@@ -406,14 +423,18 @@ impl Pair {
         }
     }
 
-    fn open(&mut self, graph: u64, owner: Principal, controller: bool) {
+    fn open(&mut self, graph: u64, owner: Principal, controller: bool, lease: Lease) {
         let Plain { now, max_contexts, next_context, .. } = self.plain;
-        let result = self.store.open_context(graph, owner, controller, now);
-        let of_owner = self.plain.contexts.values().filter(|open| open.owner == owner).count();
+        let result = self.store.open_context(graph, owner, controller, lease, now);
+        let of_owner = self.plain.contexts.values().filter(|open| open.owner == owner);
+        let gives_way = |open: &&OpenContext| ![0, lease.session].contains(&open.lease.session);
+        let superseded: Vec<OpenContext> =
+            of_owner.clone().filter(|_| lease.session != 0).filter(gives_way).cloned().collect();
+        let of_owner = of_owner.count() - superseded.len();
         let limit = BOUNDS.contexts_per_owner;
         let want = match self.plain.graphs.get(&graph) {
             None => Err(self.plain.graph_refusal(graph).into()),
-            Some(_) if self.plain.contexts.len() >= max_contexts as usize => {
+            Some(_) if self.plain.contexts.len() - superseded.len() >= max_contexts as usize => {
                 Err(OpenContextError::TooMany { limit: max_contexts })
             }
             Some(_) if of_owner >= limit && !controller && self.plain.role(owner) != Some(Role::Admin) => {
@@ -426,13 +447,15 @@ impl Pair {
                 version,
                 owner,
                 opened_at: now,
+                lease,
             }),
         };
         if let Ok(open) = &want {
             self.plain.next_context += 1;
+            superseded.iter().for_each(|open| drop(self.plain.contexts.remove(&open.context)));
             self.plain.contexts.insert(next_context, open.clone());
         }
-        assert_eq!(result, want);
+        assert_eq!(result, want.map(|open| Opened { open, superseded }));
     }
 
     fn check(&self) {

@@ -231,10 +231,11 @@ impl From<GraphError> for Error {
 codes! { OpenContextError:
     Graph(graph) => graph_code(graph),
     TooMany { .. } | TooManyOfOwner { .. } => TooLarge,
+    Idle { .. } => InvalidArgument,
 }
 
 codes! { ContextError:
-    Deleted { .. } => NotFound,
+    Deleted { .. } | Lapsed { .. } => NotFound,
     Unknown { .. } | Finalized { .. } => InvalidArgument,
     Record(_) => RuntimeError,
 }

@@ -3,13 +3,16 @@
 //!
 //! ```text
 //! contexts        key: 0x00, the context's id as 8 bytes big-endian
-//!   layout = 1   ↕ 1      graph      ↕ 8   the handle that it was opened on
+//!   layout = 2   ↕ 1      graph      ↕ 8   the handle that it was opened on
 //!   version      ↕ 8      opened_at  ↕ 8   nanoseconds since 1970
 //!   owner        ↕ short  name       ↕ short
+//!   idle_seconds ↕ 4      session    ↕ 8   the lease; 0 for no session
+//!   layout = 1            without a lease, which is the default then
 //!
-//!                 key: 0x01, the id as 8 bytes big-endian: a context that was closed with its model
-//!   layout = 1   ↕ 1      version    ↕ 8
+//!                 key: 0x01, the id as 8 bytes big-endian: a context that its owner did not close
+//!   layout = 1   ↕ 1      version    ↕ 8   closed with its model
 //!   name         ↕ short
+//!   layout = 2   ↕ 1      idle       ↕ 4   closed after so many seconds without a call
 //!
 //! context_index   key: 0x00, the owner as short, the id as 8 bytes big-endian
 //!                 key: 0x01, the key of its version, the id as 8 bytes big-endian
@@ -19,30 +22,45 @@
 //! INVARIANT: every open context has exactly one entry of either kind in the index, so half the index' length is the
 //! number of contexts. A context outlives its graph handle: after `unload` it drains. It does not outlive its version:
 //! where that is gone the context is told to have been deleted, whether it was cleared away yet or not. What tensors it
-//! holds is the embedder's to know.
+//! holds, and when it was last used, is the embedder's to know.
 
 use std::ops::Bound;
 
 use candid::Principal;
+use ic_nn_types::ContextOptions;
 use ic_stable_structures::Memory;
 use thiserror::Error;
 
 use crate::error::GraphError;
 use crate::graphs::OpenGraph;
-use crate::layout::{RecordError, RecordProblem, RecordReader, RecordWriter};
+use crate::layout::{RecordError, RecordProblem};
 use crate::name::version_key;
 use crate::store::Store;
+
+mod record;
+
+pub(crate) use record::ContextRecord;
+use record::GoneRecord;
 
 /// Contexts that one principal may have open, who is neither admin nor controller: a sixteenth of the default of all.
 /// Opening one reads this many entries of the index at most.
 pub const MAX_CONTEXTS_PER_OWNER: usize = 64;
 
-/// Contexts remembered to have been closed with their model, the newest ids: at most 100 bytes each, 1 MB. Of older ones
-/// it is told that they were finalized.
+/// Contexts remembered to have been closed with their model, or for want of calls, the newest ids: at most 100 bytes each, 1 MB.
+/// Of older ones it is told that they were finalized.
 pub const MAX_DELETED_CONTEXTS: u64 = 10_000;
 
+/// Seconds without a call after which a context is closed, unless its owner said otherwise: a day.
+pub const CONTEXT_IDLE_SECONDS: u32 = 86_400;
+
+/// The most seconds that an owner may say: a week.
+pub const MAX_CONTEXT_IDLE_SECONDS: u64 = 604_800;
+
+/// Contexts of other sessions that one opening closes: at four changes to tables each, some 100,000 instructions apiece, 0.4 B.
+const SUPERSEDED_AT_ONCE: usize = 1_000;
+
 const OPEN: u8 = 0;
-const DELETED: u8 = 1;
+const GONE: u8 = 1;
 const BY_OWNER: u8 = 0;
 const BY_VERSION: u8 = 1;
 
@@ -65,6 +83,12 @@ pub enum OpenContextError {
         owner: Principal,
         /// [`MAX_CONTEXTS_PER_OWNER`].
         limit: usize,
+    },
+    /// A lease that is not given.
+    #[error("idle_seconds is 1 to {MAX_CONTEXT_IDLE_SECONDS}, {came} came")]
+    Idle {
+        /// Seconds that came.
+        came: u64,
     },
 }
 
@@ -93,9 +117,57 @@ pub enum ContextError {
         /// Version.
         version: u64,
     },
+    /// Nothing was called on it for longer than its lease.
+    #[error(
+        "execution context {context} was closed after {idle_seconds} seconds without a call on it; open another with \
+         init_execution_context, whose idle_seconds says how long it stays"
+    )]
+    Lapsed {
+        /// The id.
+        context: u64,
+        /// Its lease's.
+        idle_seconds: u32,
+    },
     /// A record cannot be read.
     #[error(transparent)]
     Record(#[from] RecordError),
+}
+
+/// How long a context stays open, and which others give way to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// Seconds without a call after which it is closed.
+    pub idle_seconds: u32,
+    /// The owner's session, 0 for none: a context of one closes those of others.
+    pub session: u64,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Lease { idle_seconds: CONTEXT_IDLE_SECONDS, session: 0 }
+    }
+}
+
+impl Lease {
+    /// The lease that a caller asks for.
+    pub fn asked(options: &ContextOptions) -> Result<Lease, OpenContextError> {
+        let came = options.idle_seconds.unwrap_or(u64::from(CONTEXT_IDLE_SECONDS));
+        match u32::try_from(came) {
+            Ok(idle_seconds) if (1..=MAX_CONTEXT_IDLE_SECONDS).contains(&came) => {
+                Ok(Lease { idle_seconds, session: options.session.unwrap_or_default() })
+            }
+            _ => Err(OpenContextError::Idle { came }),
+        }
+    }
+}
+
+/// What opening a context did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// The context.
+    pub open: OpenContext,
+    /// Those of the owner's other sessions, which are closed.
+    pub superseded: Vec<OpenContext>,
 }
 
 /// An open execution context.
@@ -113,69 +185,14 @@ pub struct OpenContext {
     pub owner: Principal,
     /// When, nanoseconds since 1970.
     pub opened_at: u64,
-}
-
-/// An open context.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ContextRecord {
-    pub(crate) graph: u64,
-    pub(crate) version: u64,
-    pub(crate) opened_at: u64,
-    pub(crate) owner: Principal,
-    pub(crate) name: String,
-}
-
-impl ContextRecord {
-    pub(crate) const TABLE: &'static str = "contexts";
-    const LAYOUT: u8 = 1;
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let mut w = RecordWriter::new(Self::LAYOUT);
-        w.u64(self.graph).u64(self.version).u64(self.opened_at);
-        w.short(self.owner.as_slice()).short(self.name.as_bytes()).finish()
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut r = RecordReader::new(Self::TABLE, Self::LAYOUT, bytes)?;
-        let (graph, version, opened_at) = (r.u64()?, r.u64()?, r.u64()?);
-        let owner = r.principal("owner")?;
-        let name = r.text("name")?;
-        r.end()?;
-        Ok(ContextRecord { graph, version, opened_at, owner, name })
-    }
-
-    fn describe(self, context: u64) -> OpenContext {
-        let ContextRecord { graph, version, opened_at, owner, name } = self;
-        OpenContext { context, graph, name, version, owner, opened_at }
-    }
-}
-
-/// What is remembered of a context that was closed with its model.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DeletedRecord {
-    pub(crate) version: u64,
-    pub(crate) name: String,
-}
-
-impl DeletedRecord {
-    const LAYOUT: u8 = 1;
-
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        RecordWriter::new(Self::LAYOUT).u64(self.version).short(self.name.as_bytes()).finish()
-    }
-
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, RecordError> {
-        let mut r = RecordReader::new(ContextRecord::TABLE, Self::LAYOUT, bytes)?;
-        let version = r.u64()?;
-        let name = r.text("name")?;
-        r.end()?;
-        Ok(DeletedRecord { version, name })
-    }
+    /// How long it stays open.
+    pub lease: Lease,
 }
 
 /// Execution contexts. Whose they are is told; whether a caller may use or close one is the embedder's to decide.
 impl<M: Memory> Store<M> {
-    /// Opens a context for `owner` on an open graph handle.
+    /// Opens a context for `owner` on an open graph handle. One of a session closes what the owner has open in other sessions,
+    /// oldest first, 1,000 at most.
     ///
     /// `max_contexts` binds everyone, [`MAX_CONTEXTS_PER_OWNER`] whoever is neither controller nor admin.
     pub fn open_context(
@@ -183,27 +200,47 @@ impl<M: Memory> Store<M> {
         graph: u64,
         owner: Principal,
         is_controller: bool,
+        lease: Lease,
         now: u64,
-    ) -> Result<OpenContext, OpenContextError> {
+    ) -> Result<Opened, OpenContextError> {
         let OpenGraph { name, version, .. } = self.graph(graph)?;
+        let doomed = self.of_other_sessions(owner, lease.session);
         let limit = self.settings.policy.max_contexts();
-        if self.open_contexts() >= u64::from(limit) {
+        if self.open_contexts() - doomed.len() as u64 >= u64::from(limit) {
             return Err(OpenContextError::TooMany { limit });
         }
         let limit = self.bounds.contexts_per_owner;
-        if self.contexts_of(owner).take(limit).count() == limit && !is_controller && !self.is_admin(owner) {
+        let counted = doomed.len() + limit;
+        if self.contexts_of(owner).take(counted).count() == counted && !is_controller && !self.is_admin(owner)
+        {
             return Err(OpenContextError::TooManyOfOwner { owner, limit });
         }
+        let superseded = doomed.into_iter().map(|(context, record)| {
+            self.remove_context(context, &record);
+            record.describe(context)
+        });
+        let superseded = superseded.collect();
         let mut next = self.settings.clone();
         let context = next.next_context;
         next.next_context += 1;
         self.write_settings(next);
-        let record = ContextRecord { graph, version, opened_at: now, owner, name };
+        let record = ContextRecord { graph, version, opened_at: now, owner, name, lease };
         for key in index_keys(context, &record) {
             self.context_index.insert(&key, Vec::new());
         }
         self.contexts.insert(&context_key(OPEN, context), record.encode());
-        Ok(record.describe(context))
+        Ok(Opened { open: record.describe(context), superseded })
+    }
+
+    /// What the owner has open in other sessions than this; nothing for none. One that cannot be read is left.
+    fn of_other_sessions(&self, owner: Principal, session: u64) -> Vec<(u64, ContextRecord)> {
+        let ids = (session != 0).then(|| self.contexts_of(owner)).into_iter().flatten().flatten();
+        let records = ids.filter_map(|id| {
+            let bytes = self.contexts.get(&context_key(OPEN, id))?;
+            Some((id, ContextRecord::decode(&bytes).ok()?))
+        });
+        let others = records.filter(|(_, record)| ![0, session].contains(&record.lease.session));
+        others.take(SUPERSEDED_AT_ONCE).collect()
     }
 
     /// What the id stands for.
@@ -216,9 +253,8 @@ impl<M: Memory> Store<M> {
                 false => Err(ContextError::Deleted { context, name: record.name, version: record.version }),
             };
         }
-        if let Some(bytes) = self.contexts.get(&context_key(DELETED, context)) {
-            let DeletedRecord { version, name } = DeletedRecord::decode(&bytes)?;
-            return Err(ContextError::Deleted { context, name, version });
+        if let Some(bytes) = self.contexts.get(&context_key(GONE, context)) {
+            return Err(GoneRecord::decode(&bytes)?.told(context));
         }
         match (1..self.settings.next_context).contains(&context) {
             true => Err(ContextError::Finalized { context }),
@@ -232,6 +268,21 @@ impl<M: Memory> Store<M> {
         let bytes = self.contexts.get(&context_key(OPEN, context)).unwrap_or_default();
         self.remove_context(context, &ContextRecord::decode(&bytes)?);
         Ok(open)
+    }
+
+    /// Closes a context that nothing was called on for as long as its lease says, and tells what it stood for. It is told from a
+    /// finalized one afterwards; where its version is gone it is told to have been deleted, as before.
+    pub fn lapse_context(&mut self, context: u64) -> Result<OpenContext, ContextError> {
+        let Some(bytes) = self.contexts.get(&context_key(OPEN, context)) else {
+            return self.context(context);
+        };
+        let record = ContextRecord::decode(&bytes)?;
+        let gone = match self.versions.contains(&version_key(&record.name, record.version)) {
+            true => GoneRecord::Lapsed { idle_seconds: record.lease.idle_seconds },
+            false => GoneRecord::Deleted { version: record.version, name: record.name.clone() },
+        };
+        self.bury_context(context, &record, &gone);
+        Ok(record.describe(context))
     }
 
     /// Whether an open context needs the version: until none does, a graph that was unloaded drains.
@@ -260,10 +311,7 @@ impl<M: Memory> Store<M> {
             })
             .collect::<Result<Vec<_>, RecordError>>()?;
         for (id, record) in &doomed {
-            self.remove_context(*id, record);
-            let deleted = DeletedRecord { version, name: name.to_owned() };
-            self.contexts.insert(&context_key(DELETED, *id), deleted.encode());
-            self.forget_deleted_context();
+            self.bury_context(*id, record, &GoneRecord::Deleted { version, name: name.to_owned() });
         }
         Ok(doomed.into_iter().map(|(id, _)| id).collect())
     }
@@ -308,10 +356,12 @@ impl<M: Memory> Store<M> {
         self.contexts.remove(&context_key(OPEN, context));
     }
 
-    /// Forgets the oldest of the deleted contexts where they are too many.
-    fn forget_deleted_context(&mut self) {
+    /// Closes a context without its owner, and forgets the oldest of those that were where they are too many.
+    fn bury_context(&mut self, context: u64, record: &ContextRecord, gone: &GoneRecord) {
+        self.remove_context(context, record);
+        self.contexts.insert(&context_key(GONE, context), gone.encode());
         if self.contexts.len().saturating_sub(self.open_contexts()) > self.bounds.deleted_contexts {
-            let oldest = self.contexts.range(Bound::Included(vec![DELETED]), Bound::Unbounded).next();
+            let oldest = self.contexts.range(Bound::Included(vec![GONE]), Bound::Unbounded).next();
             if let Some((key, _)) = oldest {
                 self.contexts.remove(&key);
             }

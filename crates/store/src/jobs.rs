@@ -32,6 +32,10 @@ use thiserror::Error;
 use crate::layout::{RecordError, RecordReader, RecordWriter};
 use crate::store::Store;
 
+mod index;
+
+pub(crate) use index::JobIndex;
+
 /// Jobs that there may be, finished ones that are kept among them.
 pub const MAX_JOBS: u64 = 1_000;
 /// Of one owner who is neither admin nor controller.
@@ -44,6 +48,9 @@ pub const MAX_RETAIN_SECONDS: u64 = 7 * 86_400;
 pub const RETAIN_SECONDS: u64 = 3_600;
 /// Bytes of an entry of `job_data`.
 const PART_BYTES: usize = 64 << 10;
+
+/// Entries of a node of the B-tree at most.
+const NODE_ENTRIES: u64 = 11;
 
 const ASKED: u8 = 0;
 const OUTPUT: u8 = 1;
@@ -276,14 +283,8 @@ impl<M: Memory> Store<M> {
         if self.jobs.len() > limit {
             return Err(SubmitError::TooMany { limit });
         }
-        if !unlimited {
-            let mut his = 0;
-            for job in self.jobs_from(0) {
-                his += usize::from(job?.1.owner == owner);
-            }
-            if his >= of_owner {
-                return Err(SubmitError::TooManyOfOwner { owner, limit: of_owner });
-            }
+        if self.job_index()?.of_owner(owner) >= of_owner && !unlimited {
+            return Err(SubmitError::TooManyOfOwner { owner, limit: of_owner });
         }
         let bytes = request.len() as u64;
         if kept + bytes > self.bounds.job_bytes {
@@ -310,6 +311,7 @@ impl<M: Memory> Store<M> {
         self.set_job_counter(next + 1, kept + bytes);
         self.write_parts(next, ASKED, 0, request);
         self.jobs.insert(&next.to_be_bytes(), job.encode());
+        self.job_index()?.add(next, &job);
         Ok(next)
     }
 
@@ -360,10 +362,16 @@ impl<M: Memory> Store<M> {
             self.write_parts(id, OUTPUT, ix as u32, output);
         }
         self.set_job_counter(next, kept + bytes);
+        if let Some(index) = &mut self.job_index {
+            index.remove(id, &job);
+        }
         (job.phase, job.outcome, job.instructions, job.data_bytes) = (phase, outcome, instructions, bytes);
         job.finished_at = now;
         job.expires_at = now.saturating_add(job.retain_seconds.saturating_mul(NANOS));
         self.jobs.insert(&id.to_be_bytes(), job.encode());
+        if let Some(index) = &mut self.job_index {
+            index.add(id, &job);
+        }
         Ok(())
     }
 
@@ -396,15 +404,26 @@ impl<M: Memory> Store<M> {
         Ok(())
     }
 
-    /// Forgets the finished jobs whose time is over, at most so many; how many those were.
+    /// Forgets the finished jobs whose time is over, at most so many; how many those were. Reads none of the others.
     pub fn expire_jobs(&mut self, now: u64, at_most: usize) -> Result<usize, RecordError> {
-        let over = |job: &Job| job.phase.is_finished() && job.expires_at <= now;
-        let all: Result<Vec<_>, _> = self.jobs_from(0).collect();
-        let expired: Vec<_> = all?.into_iter().filter(|(_, job)| over(job)).take(at_most).collect();
-        for (id, job) in &expired {
-            self.forget_job(*id, job)?;
+        let expired = self.job_index()?.over(now, at_most);
+        for id in &expired {
+            let bytes = self.jobs.get(&id.to_be_bytes()).ok_or(RecordError::absent(Job::TABLE))?;
+            self.forget_job(*id, &Job::decode(&bytes)?)?;
         }
         Ok(expired.len())
+    }
+
+    /// Bytes of its memory that `job_data` takes at most, with so many more. What is free of the memory, which does not shrink, is used
+    /// again before it grows.
+    ///
+    /// The B-tree has chunks of 1,024 bytes, 11 of which are a chunk's own where a node takes several: less than a 64th. An entry has its
+    /// key, its place in a node and what is left empty of a chunk, and a node that is split is there twice for a moment.
+    pub fn job_data_bytes(&self, more: u64) -> Result<u64, RecordError> {
+        let (_, kept) = self.job_counter()?;
+        let (bytes, part) = (kept + more, PART_BYTES as u64);
+        let entries = self.job_data.len() + more.div_ceil(part) + 1;
+        Ok(bytes + bytes / 64 + entries * 2_048 + NODE_ENTRIES * part)
     }
 
     /// The jobs after that id, oldest first.
@@ -430,6 +449,9 @@ impl<M: Memory> Store<M> {
         self.drop_parts(id);
         self.jobs.remove(&id.to_be_bytes());
         self.set_job_counter(next, kept.saturating_sub(job.data_bytes));
+        if let Some(index) = &mut self.job_index {
+            index.remove(id, job);
+        }
         Ok(())
     }
 

@@ -81,7 +81,8 @@ pub use callers::{MAX_CALLERS, QuotaError};
 pub use closed::MAX_DELETED_GRAPHS;
 pub use commit::{Commit, VERIFY_BYTES_PER_MESSAGE, Verified};
 pub use contexts::{
-    ContextError, MAX_CONTEXTS_PER_OWNER, MAX_DELETED_CONTEXTS, OpenContext, OpenContextError,
+    CONTEXT_IDLE_SECONDS, ContextError, Lease, MAX_CONTEXT_IDLE_SECONDS, MAX_CONTEXTS_PER_OWNER,
+    MAX_DELETED_CONTEXTS, OpenContext, OpenContextError, Opened,
 };
 pub use deletion::{DeleteError, Deleted};
 pub use error::{

@@ -1,7 +1,8 @@
 //! The store: its tables, opened.
 //!
 //! It owns the memories and the list of commits under way. Each family of operations is a module of its own beside this
-//! one. Nothing may be cached here that a record also says, but for the settings, whose cell is read at opening.
+//! one. Nothing may be cached here that a record also says, but for the settings, whose cell is read at opening, and the
+//! jobs' index, which their records are read for once.
 
 use ic_stable_structures::{Memory, StableCell};
 
@@ -10,7 +11,7 @@ use crate::bounds::Bounds;
 use crate::callers::CallerRecord;
 use crate::contexts::ContextRecord;
 use crate::images::ImageRecord;
-use crate::jobs::Job;
+use crate::jobs::{Job, JobIndex};
 use crate::record::{
     GraphRecord, LabelRecord, NameRecord, PropertyRecord, ProvenanceRecord, UploadRecord, VersionRecord,
 };
@@ -41,6 +42,8 @@ pub struct Store<M: Memory> {
     pub(crate) images: Table<M>,
     pub(crate) jobs: Table<M>,
     pub(crate) job_data: Table<M>,
+    /// None until it is first used.
+    pub(crate) job_index: Option<JobIndex>,
     pub(crate) blobs: M,
     pub(crate) commits: crate::commit::Commits,
     /// What the tables hold at most.
@@ -83,6 +86,7 @@ impl<M: Memory> Store<M> {
             images: Table::open(ImageRecord::TABLE, memories.images)?,
             jobs: Table::open(Job::TABLE, memories.jobs)?,
             job_data: Table::open("job_data", memories.job_data)?,
+            job_index: None,
             blobs: memories.blobs,
             commits: Default::default(),
             bounds: Bounds::default(),

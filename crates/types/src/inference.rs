@@ -19,6 +19,16 @@ pub struct LoadOptions {
     pub fallback: Option<bool>,
 }
 
+/// What `init_execution_context` may be told besides wasi-nn's argument.
+#[derive(CandidType, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ContextOptions {
+    /// Seconds without a call on it after which the context is closed: a day unless set, 1 to 604,800.
+    pub idle_seconds: Option<u64>,
+    /// For callers that may forget what they opened: opening a context closes those that the caller opened in other sessions. Null or 0
+    /// for none.
+    pub session: Option<u64>,
+}
+
 /// What `compute` may be told besides wasi-nn's arguments.
 #[derive(CandidType, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComputeOptions {
@@ -52,6 +62,8 @@ pub struct OutputPart {
     /// The bytes.
     #[serde(with = "serde_bytes")]
     pub data: Vec<u8>,
+    /// What the computation took that it is of, contained calls included.
+    pub instructions: Option<u64>,
 }
 
 /// One call, one inference: the model by name, the inputs by name.

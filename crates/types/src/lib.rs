@@ -27,9 +27,9 @@ pub use graph::{
     TensorDescription, WeightCount,
 };
 pub use inference::{
-    ComputeOptions, Context, EstimateRequest, EstimateResponse, GraphBuilder, InferParameters, InferRequest,
-    InferResponse, LoadOptions, NamedShape, NodeProfile, OutputError, OutputPart, OutputRange,
-    ProfileResponse, QuantizationReport,
+    ComputeOptions, Context, ContextOptions, EstimateRequest, EstimateResponse, GraphBuilder,
+    InferParameters, InferRequest, InferResponse, LoadOptions, NamedShape, NodeProfile, OutputError,
+    OutputPart, OutputRange, ProfileResponse, QuantizationReport,
 };
 pub use job::{Job, JobListRequest, JobOutput, JobPage, JobRequest, JobState, JobStatus};
 pub use memory::{MemoryGraph, MemoryModel, MemoryStatus, WeightCache};

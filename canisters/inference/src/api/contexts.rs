@@ -1,23 +1,25 @@
 //! wasi-nn's `graph-execution-context`: tensors that are set before a computation and outputs that stay after it.
 //!
 //! That a context is open, on what and whose, is in stable memory; its tensors are in the heap and end with an upgrade. A
-//! context outlives the `unload` of its graph.
+//! context outlives the `unload` of its graph, and closes when nothing was called on it for as long as its lease says (`leases`).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use ic_cdk::{query, update};
 use ic_nn_engine::check_part;
-use ic_nn_store::{OpenContext, Version};
+use ic_nn_store::{Lease, OpenContext, OpenContextError, Opened, Version};
 use ic_nn_types::{
-    ComputeOptions, Context, Error, Graph, InferParameters, NamedTensor, OutputPart, OutputRange, Tensor,
+    ComputeOptions, Context, ContextOptions, Error, Graph, InferParameters, NamedTensor, OutputPart,
+    OutputRange, Tensor,
 };
 
 use super::inference;
 use crate::authority::{Querier, Spender};
 use crate::facts::Facts;
+use crate::leases::Computing;
 use crate::wire::{self, Arg};
-use crate::{contained, run, state};
+use crate::{contained, leases, run, state};
 
 /// An input that is being set.
 struct Input {
@@ -29,7 +31,13 @@ struct Input {
 #[derive(Default)]
 struct Held {
     inputs: BTreeMap<String, Input>,
-    outputs: Option<Vec<NamedTensor>>,
+    outputs: Option<Computed>,
+}
+
+/// What the last computation gave.
+struct Computed {
+    outputs: Vec<NamedTensor>,
+    instructions: u64,
 }
 
 thread_local! {
@@ -40,20 +48,41 @@ thread_local! {
 pub(super) fn held_bytes() -> u64 {
     HELD.with_borrow(|held| {
         let tensors = held.values().flat_map(|held| {
-            let outputs = held.outputs.iter().flatten().map(|(_, tensor)| tensor);
+            let outputs =
+                held.outputs.iter().flat_map(|computed| &computed.outputs).map(|(_, tensor)| tensor);
             held.inputs.values().map(|input| &input.tensor).chain(outputs)
         });
         tensors.map(|tensor| tensor.data.len() as u64).sum()
     })
 }
 
-#[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]
-pub(super) async fn init_execution_context(graph: Arg<Graph>) -> Result<Context, Error> {
+type Init = (Graph, Option<ContextOptions>);
+
+#[update(hidden = true, decode_with = "crate::wire::decode_all::<Init>")]
+pub(super) async fn init_execution_context(arguments: Arg<Init>) -> Result<Context, Error> {
     let spender = Spender::check()?;
-    let graph = graph?;
+    let (graph, options) = arguments?;
+    let lease = Lease::asked(&options.unwrap_or_default())?;
     contained::room(0).await?;
-    let now = ic_cdk::api::time();
-    Ok(state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), now))?.context)
+    let open = || {
+        let now = ic_cdk::api::time();
+        state::store(|s| s.open_context(graph, spender.caller(), spender.is_unlimited(), lease, now))
+    };
+    let opened = match open() {
+        Err(OpenContextError::TooMany { .. } | OpenContextError::TooManyOfOwner { .. })
+            if leases::close() =>
+        {
+            open()
+        }
+        opened => opened,
+    };
+    let Opened { open, superseded } = opened?;
+    for closed in superseded {
+        leases::end(closed.context);
+        let_go(&closed);
+    }
+    leases::begin(&open);
+    Ok(open.context)
 }
 
 type SetInput = (Context, String, Tensor, Option<u64>);
@@ -63,6 +92,7 @@ pub(super) fn set_input(arguments: Arg<SetInput>) -> Result<(), Error> {
     let spender = Spender::check()?;
     let (context, name, tensor, offset) = arguments?;
     let (_, version) = mine(context, spender.caller())?;
+    leases::renew(context);
     let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
     let (input, expected) = check_part(&facts.inputs, &name, &tensor, offset)?;
     // Parts of a tensor that is being set go where it lies already.
@@ -129,6 +159,7 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
     let spender = Spender::check()?;
     let (context, mut inputs, options) = arguments?;
     let (_, version) = mine(context, spender.caller())?;
+    let _computing = Computing::begin(context);
     let facts = Facts::decode(&state::store(|s| s.facts(&version.name, version.version))?)?;
     for (name, _) in &mut inputs {
         // A decimal index means the input that has it, also beside one that was set by name.
@@ -159,12 +190,13 @@ pub(super) async fn compute(arguments: Arg<Compute>) -> Result<Vec<NamedTensor>,
     let limits = inference::limits(&version, &parameters)?;
     spender.pay();
     let result = run::infer(&version, inputs, limits).await;
-    inference::account(&spender, &version, &result);
+    let instructions = inference::account(&spender, &version, &result);
     let outputs = result?.outputs;
     // The context may have been finalized meanwhile.
     mine(context, spender.caller())?;
     let reply = run::select(&outputs, wanted.as_ref());
-    HELD.with_borrow_mut(|held| held.entry(context).or_default().outputs = Some(outputs));
+    let computed = Computed { outputs, instructions };
+    HELD.with_borrow_mut(|held| held.entry(context).or_default().outputs = Some(computed));
     let reply = reply?;
     wire::check_reply(&reply, wire::MAX_UPDATE_REPLY).map_err(|e| {
         Error::too_large(format!(
@@ -183,7 +215,7 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
     let (context, name, range) = arguments?;
     mine(context, querier.caller())?;
     HELD.with_borrow(|held| {
-        let outputs = held.get(&context).and_then(|h| h.outputs.as_ref()).ok_or_else(|| {
+        let Computed { outputs, instructions } = held.get(&context).and_then(|h| h.outputs.as_ref()).ok_or_else(|| {
             Error::not_found(format!(
                 "context {context} has no outputs: nothing was computed in it, or not since the canister's last upgrade; \
                  call compute"
@@ -198,6 +230,7 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
             total_bytes: total,
             offset,
             data: tensor.data[offset as usize..(offset + length) as usize].to_vec(),
+            instructions: Some(*instructions),
         })
     })
 }
@@ -206,19 +239,25 @@ pub(super) fn get_output(arguments: Arg<GetOutput>) -> Result<OutputPart, Error>
 pub(super) fn finalize_execution_context(context: Arg<Context>) -> Result<(), Error> {
     let caller = ic_cdk::api::msg_caller();
     let context = context?;
-    let (open, version) = mine_or_gone(context, caller)?;
+    let (open, _) = mine_or_gone(context, caller)?;
     state::store(|s| s.close_context(context))?;
-    forget(context);
-    if let Some(version) = version
+    leases::end(context);
+    let_go(&open);
+    Ok(())
+}
+
+/// Drops what a context that is closed held: its tensors, and its graph where nothing else needs that.
+pub(crate) fn let_go(open: &OpenContext) {
+    forget(open.context);
+    if let Ok(version) = state::store(|s| s.get(&open.name, open.version))
         && state::store(|s| s.graph(open.graph)).is_err()
     {
         super::graphs::release(&version);
     }
-    Ok(())
 }
 
 /// Drops what a context holds in the heap.
-pub(super) fn forget(context: Context) {
+pub(crate) fn forget(context: Context) {
     HELD.with_borrow_mut(|held| held.remove(&context));
 }
 
@@ -247,6 +286,7 @@ fn mine_or_gone(
             format!("context {context} was opened by another principal than {caller}"),
         ));
     }
+    leases::check(context)?;
     let version = state::store(|s| s.get(&open.name, open.version)).ok();
     Ok((open, version))
 }

@@ -47,9 +47,9 @@ pub(super) async fn job_submit(request: Arg<JobRequest>) -> Result<Job, Error> {
         deadline_seconds,
         retain_seconds,
     };
-    let bytes = asked.len() as u64;
-    contained::room(bytes + bytes / 4).await?;
+    contained::room(0).await?;
     jobs::expire();
+    contained::room_for_job(asked.len() as u64).await?;
     let id = state::store(|s| s.submit_job(new, &asked, ic_cdk::api::time()))?;
     // Paid when it is taken: what is refused costs nothing.
     spender.pay();
@@ -87,7 +87,8 @@ pub(super) fn job_result(arguments: Arg<JobResult>) -> Result<OutputPart, Error>
     let (offset, length) = wire::part(&output.name, output.bytes, range)?;
     let data = state::store(|s| s.job_output(id, at as u32, offset, length))?;
     let (dimensions, ty, total_bytes) = (output.dimensions.clone(), output.ty, output.bytes);
-    Ok(OutputPart { dimensions, ty, total_bytes, offset, data })
+    let instructions = Some(record.instructions);
+    Ok(OutputPart { dimensions, ty, total_bytes, offset, data, instructions })
 }
 
 #[update(hidden = true, decode_with = "crate::wire::decode::<u64>")]

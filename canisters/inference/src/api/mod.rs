@@ -2,7 +2,7 @@
 
 mod access;
 mod accuracy;
-mod contexts;
+pub(crate) mod contexts;
 mod estimate;
 pub(crate) mod graphs;
 mod http;

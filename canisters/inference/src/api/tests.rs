@@ -98,7 +98,7 @@ fn signatures() -> Vec<Signature> {
         sync_all("get_property", properties::get_property),
         later_all("set_property", properties::set_property),
         sync("unload", graphs::unload),
-        later("init_execution_context", contexts::init_execution_context),
+        later_all("init_execution_context", contexts::init_execution_context),
         sync_all("set_input", contexts::set_input),
         later_all("compute", contexts::compute),
         sync_all("get_output", contexts::get_output),

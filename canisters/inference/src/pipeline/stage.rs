@@ -12,6 +12,7 @@ use ic_nn_types::{
 };
 
 use super::calls::{self, Beside, Wait};
+use super::opened::Opened;
 use super::{Found, Ready, check};
 use crate::{state, wire};
 
@@ -136,11 +137,12 @@ async fn by_context(
     taken: Taken,
     asked: Asked,
 ) -> Result<Given, Error> {
+    Opened::close_left();
     let known = match found.graph.get() {
-        Some(graph) => init(stage, graph).await.map(|context| (graph, context)),
+        Some(graph) => Opened::open(stage, graph).await.map(|opened| (graph, opened)),
         None => Err(Error::not_found("")),
     };
-    let (graph, context) = match known {
+    let (graph, opened) = match known {
         Ok(open) => open,
         // The handle that was known is closed, or none was: a fresh look.
         Err(e) if matches!(e.code, ErrorCode::NotFound | ErrorCode::InvalidArgument) => {
@@ -154,23 +156,14 @@ async fn by_context(
                 )
             })?;
             found.graph.set(Some(graph));
-            (graph, init(stage, graph).await?)
+            (graph, Opened::open(stage, graph).await?)
         }
         Err(e) => return Err(e),
     };
-    let given = within(stage, found, (graph, context), taken, asked).await;
+    let given = within(stage, found, (graph, opened.context()), taken, asked).await;
     // Whatever came of it, nothing stays open; the answer does not wait for that.
-    let stage = stage.clone();
-    ic_cdk::futures::spawn_weak(async move {
-        let arg = candid::encode_one(context).unwrap_or_default();
-        let _ = calls::call(&stage, Wait::Long, "finalize_execution_context", &arg).await;
-    });
+    opened.close();
     given
-}
-
-async fn init(stage: &PipelineStage, graph: u64) -> Result<u64, Error> {
-    let arg = encoded(candid::encode_one(graph))?;
-    calls::decoded(stage, calls::call(stage, Wait::Long, "init_execution_context", &arg).await?)
 }
 
 /// What comes back when a context is read.
@@ -242,7 +235,7 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
     // First parts tell how many there are.
     let mut waiting: Vec<(usize, u64)> = (0..stage.gives.len()).rev().map(|ix| (ix, 0)).collect();
     let mut tensors: Vec<Option<Tensor>> = stage.gives.iter().map(|_| None).collect();
-    let (mut failed, mut came) = (None, vec![0u64; stage.gives.len()]);
+    let (mut failed, mut came, mut instructions) = (None, vec![0u64; stage.gives.len()], 0);
     loop {
         while failed.is_none() && asked.len() < PARTS_AT_ONCE {
             let Some((ix, offset)) = waiting.pop() else { break };
@@ -252,6 +245,7 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
             None => break,
             Some(Ok(Came::Same)) => {}
             Some(Ok(Came::Part(ix, part))) => {
+                instructions = part.instructions.unwrap_or(instructions);
                 match placed(&mut tensors[ix], &part, state::limits().available_bytes) {
                     Ok(first) => {
                         came[ix] += part.data.len() as u64;
@@ -276,7 +270,7 @@ async fn read(stage: &PipelineStage, found: &Found, (graph, context): (u64, u64)
     let whole = named.filter_map(|((name, tensor), came)| {
         tensor.filter(|tensor| tensor.data.len() as u64 == came).map(|tensor| (name.clone(), tensor))
     });
-    Ok(Given { tensors: held(stage, found, whole.collect())?, instructions: 0 })
+    Ok(Given { tensors: held(stage, found, whole.collect())?, instructions })
 }
 
 /// Puts a part where it belongs, if the heap has room for the whole; whether it was the first.
@@ -301,7 +295,7 @@ fn placed(tensor: &mut Option<Tensor>, part: &OutputPart, available: u64) -> Res
     Ok(first)
 }
 
-fn encoded(arg: Result<Vec<u8>, candid::Error>) -> Result<Vec<u8>, Error> {
+pub(super) fn encoded(arg: Result<Vec<u8>, candid::Error>) -> Result<Vec<u8>, Error> {
     let arg = arg.map_err(|e| Error::new(ErrorCode::RuntimeError, format!("a call does not encode: {e}")))?;
     if arg.len() > wire::MAX_UPDATE_REPLY {
         return Err(Error::too_large(format!(
@@ -326,6 +320,7 @@ mod tests {
             total_bytes: 5,
             offset,
             data: data.to_vec(),
+            instructions: None,
         };
         let mut tensor = None;
         assert!(placed(&mut tensor, &part(3, &[4, 5]), 5).is_ok_and(|first| first));

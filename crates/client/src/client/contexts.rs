@@ -1,6 +1,8 @@
 //! wasi-nn's graph-execution-context; and whole tensors, which go in parts where a message does not hold them.
 
-use ic_nn_types::{ComputeOptions, Context, Graph, NamedTensor, OutputPart, OutputRange, Tensor};
+use ic_nn_types::{
+    ComputeOptions, Context, ContextOptions, Graph, NamedTensor, OutputPart, OutputRange, Tensor,
+};
 
 use crate::{Client, ClientError, Transport};
 
@@ -9,9 +11,18 @@ use crate::{Client, ClientError, Transport};
 const PART_BYTES: usize = 29 * 65_536;
 
 impl<T: Transport> Client<T> {
-    /// Opens an execution context on a loaded graph.
+    /// Opens an execution context on a loaded graph, which stays open for a day without a call on it.
     pub fn init_execution_context(&self, graph: Graph) -> Result<Context, ClientError> {
         self.update("init_execution_context", (graph,))
+    }
+
+    /// Opens an execution context that stays open as `options` say.
+    pub fn init_execution_context_with(
+        &self,
+        graph: Graph,
+        options: &ContextOptions,
+    ) -> Result<Context, ClientError> {
+        self.update("init_execution_context", (graph, Some(options)))
     }
 
     /// Sets an input, or with an offset the bytes of it from there; `tensor.dimensions` are always those of the whole.

@@ -53,6 +53,7 @@ impl Transport for Contexts {
             total_bytes: tensor.data.len() as u64 + u64::from(self.torn && at > 0),
             offset: at as u64,
             data: tensor.data[at..end].to_vec(),
+            instructions: None,
         };
         Ok(candid::encode_one(Ok::<_, Error>(part)).expect("it encodes"))
     }

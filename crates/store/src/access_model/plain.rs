@@ -50,7 +50,8 @@ pub(super) struct Plain {
     pub(super) next_graph: u64,
     pub(super) counts: BTreeMap<Version, Counts>,
     pub(super) contexts: BTreeMap<u64, OpenContext>,
-    pub(super) deleted: BTreeMap<u64, Version>,
+    /// What is told of contexts that their owners did not close, those that are remembered.
+    pub(super) gone: BTreeMap<u64, ContextError>,
     pub(super) next_context: u64,
 }
 
@@ -72,7 +73,7 @@ impl Plain {
             next_graph: 1,
             counts: BTreeMap::new(),
             contexts: BTreeMap::new(),
-            deleted: BTreeMap::new(),
+            gone: BTreeMap::new(),
             next_context: 1,
         }
     }
@@ -145,16 +146,14 @@ impl Plain {
     }
 
     pub(super) fn context(&self, context: u64) -> Result<OpenContext, ContextError> {
-        let gone =
-            |(name, version): Version| Err(ContextError::Deleted { context, name: name.to_owned(), version });
-        match (self.contexts.get(&context), self.deleted.get(&context)) {
+        match (self.contexts.get(&context), self.gone.get(&context)) {
             (Some(open), _) => match self.versions.iter().find(|v| v.0 == open.name && v.1 == open.version) {
                 Some(_) => Ok(open.clone()),
                 None => {
                     Err(ContextError::Deleted { context, name: open.name.clone(), version: open.version })
                 }
             },
-            (None, Some(&version)) => gone(version),
+            (None, Some(why)) => Err(why.clone()),
             _ if context > 0 && context < self.next_context => Err(ContextError::Finalized { context }),
             _ => Err(ContextError::Unknown { context }),
         }
@@ -188,13 +187,27 @@ impl Plain {
         let mut doomed = self.contexts_of(version);
         doomed.truncate(at_most);
         for id in &doomed {
-            self.contexts.remove(id);
-            self.deleted.insert(*id, version);
-            if self.deleted.len() as u64 > BOUNDS.deleted_contexts {
-                self.deleted.pop_first();
-            }
+            let (name, version) = (version.0.to_owned(), version.1);
+            self.bury(*id, ContextError::Deleted { context: *id, name, version });
         }
         doomed
+    }
+
+    fn bury(&mut self, context: u64, why: ContextError) {
+        self.contexts.remove(&context);
+        self.gone.insert(context, why);
+        if self.gone.len() as u64 > BOUNDS.deleted_contexts {
+            self.gone.pop_first();
+        }
+    }
+
+    /// Closes a context that was idle.
+    pub(super) fn lapse(&mut self, context: u64) -> Result<OpenContext, ContextError> {
+        let told = self.context(context);
+        let Some(open) = self.contexts.get(&context).cloned() else { return told };
+        let idle_seconds = open.lease.idle_seconds;
+        self.bury(context, told.err().unwrap_or(ContextError::Lapsed { context, idle_seconds }));
+        Ok(open)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use ic_stable_structures::VectorMemory;
 use proptest::prelude::*;
 
 use super::*;
@@ -43,6 +44,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// The memory of what they were asked and answered.
+fn job_data(memories: &crate::Memories<VectorMemory>) -> VectorMemory {
+    share(memories).job_data
+}
+
 /// A job, what it was asked, and its outputs.
 type Known = (Job, Vec<u8>, Vec<Vec<u8>>);
 
@@ -59,7 +65,7 @@ proptest! {
         let mut store = Store::open(share(&memories)).expect("it opens");
         (store.bounds.jobs, store.bounds.jobs_per_owner, store.bounds.job_bytes) = (6, 3, 700_000);
         let mut model: BTreeMap<u64, Known> = BTreeMap::new();
-        let (mut next, mut now) = (1, 1_000);
+        let (mut next, mut now, mut highest) = (1, 1_000, 0);
         for step in steps {
             now += NANOS;
             let kept: u64 = model.values().map(|(job, ..)| job.data_bytes).sum();
@@ -127,6 +133,12 @@ proptest! {
             }
             let all: Vec<_> = store.jobs_from(0).collect::<Result<_, _>>().expect("they are read");
             prop_assert!(all.iter().map(|(id, job)| (id, job)).eq(model.iter().map(|(id, (job, ..))| (id, job))));
+            if let Some(index) = &store.job_index {
+                prop_assert_eq!(index, &store.derived_job_index().expect("they are read"));
+            }
+            // What its memory needs is never more than was said, whatever was freed in between.
+            highest = highest.max(store.job_data_bytes(0).expect("it is read"));
+            prop_assert!(job_data(&memories).size() * 65_536 <= highest + 2 * 65_536);
             let (counted, kept) = store.job_counter().expect("it is read");
             prop_assert_eq!(counted, next);
             prop_assert_eq!(kept, model.values().map(|(job, ..)| job.data_bytes).sum::<u64>());
