@@ -12,7 +12,7 @@ use ic_nn_kernels::{BlockWeights, Blocks};
 use tract_onnx::tract_core::internal::*;
 
 use crate::lower::{output, replace};
-use crate::parted::Parted;
+use crate::parted::{Parted, one};
 
 /// The operator. Inputs are the numbers, f32; where they are not packed also weights, scales, zero points if there are any, and a
 /// bias if there is one.
@@ -185,11 +185,12 @@ impl Parted for Blockwise {
         if self.packed.is_some() { self.rows.div_ceil(UNIT) } else { 1 }
     }
 
-    fn begin(&self) -> TractResult<Tensor> {
-        output(&self.output)
+    fn begin(&self) -> TractResult<TVec<Tensor>> {
+        Ok(tvec!(output(&self.output)?))
     }
 
-    fn compute(&self, inputs: &[TValue], out: &mut Tensor, units: Range<usize>) -> TractResult<()> {
+    fn compute(&self, inputs: &[TValue], out: &mut [Tensor], units: Range<usize>) -> TractResult<()> {
+        let out = one(out)?;
         let rows = units.start * UNIT..(units.end * UNIT).min(self.rows);
         match (&self.packed, inputs) {
             (Some(packed), [x]) => self.rows_of(packed, x, out, rows),

@@ -11,7 +11,7 @@ use crate::check::{admit, check_parts};
 use crate::encoding::{self, Format};
 use crate::error::refused_or;
 use crate::image::Drawing;
-use crate::lower::{Lowered, Passes};
+use crate::lower::{Lowered, Passes, lowered};
 use crate::plan::{Output, Plan};
 use crate::run::Run;
 use crate::source::{Kept, Source};
@@ -517,8 +517,7 @@ impl Graph {
     /// Bytes of weights that an inference reads which are not in the heap, of the plan that has most of them; 0 where all are.
     pub fn streamed_bytes(&self) -> u64 {
         let of = |plan: &Plan| {
-            let nodes = plan.core.runnable.model().nodes().iter();
-            nodes.filter_map(|node| node.op_as::<Lowered>()).map(Lowered::far_bytes).sum::<u64>()
+            lowered(plan.core.runnable.model()).into_iter().map(Lowered::far_bytes).sum::<u64>()
         };
         self.plans.iter().map(of).max().unwrap_or(0)
     }
@@ -527,8 +526,7 @@ impl Graph {
     pub fn cached_bytes(&self) -> u64 {
         let mut streams = vec![];
         for plan in &self.plans {
-            let nodes = plan.core.runnable.model().nodes().iter();
-            nodes.filter_map(|node| node.op_as::<Lowered>()).for_each(|node| node.streams(&mut streams));
+            lowered(plan.core.runnable.model()).into_iter().for_each(|node| node.streams(&mut streams));
         }
         streams.iter().map(|stream| stream.cached_bytes()).sum()
     }

@@ -8,8 +8,11 @@
 //! the caller's to contain (the canister probes an upload in a call of its own).
 
 mod blockwise;
+mod body;
 mod bound;
 mod check;
+mod core;
+mod cut;
 mod description;
 mod difference;
 mod element;
@@ -20,6 +23,7 @@ mod exact;
 #[cfg(test)]
 mod fixture;
 mod formats;
+mod frame;
 mod graph;
 mod guard;
 mod held;

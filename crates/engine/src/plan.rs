@@ -12,11 +12,12 @@ use tract_onnx::tract_hir::ops::konst::Const;
 
 use crate::blockwise::Blockwise;
 use crate::check::admit;
+use crate::core::Core;
 use crate::error::{one_line, refused_or};
 use crate::exact::Exact;
 use crate::lower::Passes;
 use crate::ops::Kernel;
-use crate::run::{Core, Run};
+use crate::run::Run;
 use crate::source::Source;
 use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, parts, price};
 

@@ -1,8 +1,8 @@
 //! A run that can be left between nodes, and inside large ones, and gone on with later.
 //!
-//! A run is a row of steps: each node is one, and one whose kernel takes more than [`LARGEST`] instructions is several, cut where its
-//! shapes say when it is lowered. Where a run is left is up to who advances it; what comes out is the same bits wherever
-//! that is, since no step knows of it. What a run holds in the heap, and whose weights it reads, stays until it is dropped,
+//! A run is a row of steps: each node is one, and one whose kernel takes more than [`LARGEST`](crate::core::LARGEST) instructions is
+//! several, cut where its shapes say when it is lowered. Where a run is left is up to who advances it; what comes out is the same bits
+//! wherever that is, since no step knows of it. What a run holds in the heap, and whose weights it reads, stays until it is dropped,
 //! whatever becomes of the graph meanwhile.
 
 use std::sync::Arc;
@@ -10,101 +10,25 @@ use std::sync::Arc;
 use ic_nn_arena::{Layout, Room};
 use ic_nn_types::{NamedTensor, Tensor as Wire};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{ToDim, ensure, solve_for};
-use tract_onnx::tract_core::ops::konst::Const;
-use tract_onnx::tract_core::plan::SimpleState;
 
-use crate::error::one_line;
-use crate::guard::Guard;
-use crate::ops::Fault;
-use crate::parted::parted;
+use crate::core::Core;
+use crate::frame::{Frame, failed, fault};
 use crate::plan::{NodeCost, Output, node};
-use crate::{InferError, price, tensors};
-
-/// Instructions that a part of a node is to take at most, where its kernel can be cut: a fortieth of what a message has.
-const LARGEST: u64 = 1_000_000_000;
-
-/// What a plan's runs share.
-pub(crate) struct Core {
-    /// The optimised graph in order.
-    pub(crate) runnable: Arc<TypedSimplePlan>,
-    guards: Vec<Option<Guard>>,
-    /// Nodes whose values are of no use once the node at that place of the order has run.
-    ends: Vec<Vec<usize>>,
-    /// What each node of the order takes, by its shapes.
-    costs: Vec<u64>,
-    /// Of all of them.
-    cost: u64,
-    /// Whether every tensor's shape follows from the input shapes.
-    pub(crate) fixed: bool,
-    /// Whether it is run node by node: graphs that have no inputs, which are constants, are not.
-    stepped: bool,
-    /// Instructions that a part of a node is to take at most, where its kernel can be cut.
-    pub(crate) largest: u64,
-}
-
-impl Core {
-    /// Of an optimised graph.
-    pub(crate) fn new(model: TypedModel) -> TractResult<Core> {
-        let fixed = model.nodes().iter().flat_map(|n| &n.outputs).all(|o| o.fact.shape.is_concrete());
-        let guards = model.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
-        let runnable = model.into_runnable()?;
-        let (model, order) = (runnable.model(), runnable.order_without_consts());
-        let costs: Vec<u64> =
-            order.iter().map(|id| price::node(model, model.node(*id)).instructions).collect();
-        let cost = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(*cost));
-        let ends = ends(model, order)?;
-        let stepped = !model.input_outlets()?.is_empty();
-        Ok(Core { runnable, guards, ends, costs, cost, fixed, stepped, largest: LARGEST })
-    }
-}
-
-/// For each place of `order` the nodes whose values nobody reads after it.
-fn ends(model: &TypedModel, order: &[usize]) -> TractResult<Vec<Vec<usize>>> {
-    let mut last = vec![None; model.nodes().len()];
-    for (place, id) in order.iter().enumerate() {
-        last[*id] = Some(place);
-        for input in &model.node(*id).inputs {
-            last[input.node] = Some(place);
-        }
-    }
-    for outlet in model.output_outlets()? {
-        last[outlet.node] = None;
-    }
-    let mut ends = vec![vec![]; order.len()];
-    for (id, place) in last.into_iter().enumerate() {
-        if let (Some(place), false) = (place, model.node(id).op_is::<Const>()) {
-            ends[place].push(id);
-        }
-    }
-    Ok(ends)
-}
+use crate::{InferError, tensors};
 
 /// An inference under way.
 pub struct Run {
     pub(crate) shapes: Vec<Vec<u32>>,
     pub(crate) values: Vec<(usize, Wire)>,
     names: Vec<Output>,
-    state: TypedSimpleState,
-    under: Option<Under>,
+    frame: Frame,
     /// Inputs that are still to be brought in.
     inputs: TVec<TValue>,
-    core: Arc<Core>,
-    /// Steps of the order that are done.
-    at: usize,
     /// What the steps that are done were to take.
     spent: u64,
     /// Bytes that it needs at its worst moment.
     peak_bytes: u64,
     room: Room,
-}
-
-/// A node of which some parts have run.
-struct Under {
-    inputs: TVec<TValue>,
-    output: Tensor,
-    part: usize,
-    parts: usize,
 }
 
 /// How far a run is.
@@ -131,11 +55,8 @@ impl Run {
             shapes,
             values,
             names,
-            state: SimpleState::new(&core.runnable).map_err(failed)?,
-            under: None,
+            frame: Frame::new(core).map_err(failed)?,
             inputs: tvec![],
-            core: Arc::clone(core),
-            at: 0,
             spent: 0,
             peak_bytes,
             room,
@@ -151,41 +72,19 @@ impl Run {
         })?;
         if core.stepped {
             let inputs = std::mem::take(&mut run.inputs);
-            run.state = SimpleState::new_from_inputs(&core.runnable, inputs).map_err(failed)?;
+            run.frame.begin(inputs).map_err(failed)?;
         }
         Ok(run)
     }
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        Progress { spent: self.spent, cost: self.core.cost, next: self.next() }
+        Progress { spent: self.spent, cost: self.frame.core.cost, next: self.next() }
     }
 
     /// What the next step is to take.
     fn next(&self) -> u64 {
-        if !self.core.stepped {
-            return self.core.cost;
-        }
-        let node = self.core.costs.get(self.at).copied().unwrap_or(0);
-        match &self.under {
-            Some(under) => node / under.parts as u64,
-            None => node / self.parts(self.at) as u64,
-        }
-    }
-
-    /// How many parts the node at that place of the order is cut into.
-    fn parts(&self, at: usize) -> usize {
-        let (Some(id), Some(cost)) =
-            (self.core.runnable.order_without_consts().get(at), self.core.costs.get(at))
-        else {
-            return 1;
-        };
-        // Most steps are small; whether they could be cut need not be asked.
-        if *cost <= self.core.largest {
-            return 1;
-        }
-        let units = parted(self.core.runnable.model().node(*id).op.as_ref()).map_or(1, |op| op.units());
-        (cost.div_ceil(self.core.largest) as usize).clamp(1, units.max(1))
+        if self.frame.core.stepped { self.frame.next() } else { self.frame.core.cost }
     }
 
     /// Runs one step after the other while `goes_on` says so, which is told what the next is estimated to take. The outputs in the
@@ -201,16 +100,20 @@ impl Run {
     ) -> Result<Option<Vec<NamedTensor>>, InferError> {
         let mut room = std::mem::replace(&mut self.room, Room::plain());
         let result = room.within(|| {
-            if !self.core.stepped {
-                return goes_on(self.core.cost).then(|| self.at_once(watch)).transpose();
+            if !self.frame.core.stepped {
+                return goes_on(self.frame.core.cost).then(|| self.at_once(watch)).transpose();
             }
-            while self.at < self.core.costs.len() {
-                if !goes_on(self.next()) {
+            while !self.frame.is_over() {
+                if !goes_on(self.frame.next()) {
                     return Ok(None);
                 }
-                self.step(watch)?;
+                let stepped = self.frame.step()?;
+                self.spent = self.spent.saturating_add(stepped.spent);
+                if let Some(id) = stepped.node {
+                    watch(id);
+                }
             }
-            let values = self.state.outputs().map_err(failed)?;
+            let values = self.frame.state.outputs().map_err(failed)?;
             self.wire(values).map(Some)
         });
         self.room = room;
@@ -224,21 +127,21 @@ impl Run {
 
     /// Whether what it takes follows from the shapes of its inputs alone: lengths of no tensor depend on values.
     pub fn is_fixed(&self) -> bool {
-        self.core.fixed && self.values.is_empty()
+        self.frame.core.fixed && self.values.is_empty()
     }
 
     /// The nodes that `watch` was told of, each with the instructions that are beside it.
     pub fn nodes(&self, watched: &[(usize, u64)]) -> Vec<NodeCost> {
         let node = |(id, instructions): &(usize, u64)| {
-            Some(NodeCost { instructions: *instructions, ..node(self.core.runnable.model(), *id)? })
+            Some(NodeCost { instructions: *instructions, ..node(self.frame.core.runnable.model(), *id)? })
         };
         watched.iter().filter_map(node).collect()
     }
 
     /// What a run of fixed sizes that is over has recorded of its memory, where it was to.
     pub(crate) fn into_layout(self) -> Option<Arc<Layout>> {
-        let Run { room, core, .. } = self;
-        room.into_layout().filter(|_| core.fixed)
+        let Run { room, frame, .. } = self;
+        room.into_layout().filter(|_| frame.core.fixed)
     }
 
     fn wire(&self, values: TVec<TValue>) -> Result<Vec<NamedTensor>, InferError> {
@@ -248,93 +151,12 @@ impl Run {
         wire.collect()
     }
 
-    /// Runs the next node, or the next part of it.
-    fn step(&mut self, watch: &mut dyn FnMut(usize)) -> Result<(), InferError> {
-        let core = Arc::clone(&self.core);
-        let Some(&id) = core.runnable.order_without_consts().get(self.at) else { return Ok(()) };
-        let node = core.runnable.model().node(id);
-        let parts = self.under.as_ref().map_or_else(|| self.parts(self.at), |under| under.parts);
-        let taken = core.costs[self.at] / parts as u64;
-        if parts > 1
-            && let Some(op) = parted(node.op.as_ref())
-        {
-            let mut under = match self.under.take() {
-                Some(under) => under,
-                None => {
-                    let inputs = self.operands(&core, node)?;
-                    Under { inputs, output: op.begin().map_err(failed)?, part: 0, parts }
-                }
-            };
-            let units = op.units();
-            let cut = |part: usize| part * units / parts;
-            let range = cut(under.part)..cut(under.part + 1);
-            op.compute(&under.inputs, &mut under.output, range).map_err(failed)?;
-            under.part += 1;
-            self.spent = self.spent.saturating_add(taken);
-            if under.part < parts {
-                self.under = Some(under);
-                return Ok(());
-            }
-            self.state.turn_state.values[id] = Some(tvec!(under.output.into_tvalue()));
-        } else {
-            let operands = self.operands(&core, node)?;
-            self.state.compute_one_with_inputs(id, operands).map_err(|e| fault(node, &e))?;
-            self.spent = self.spent.saturating_add(taken);
-        }
-        if !core.fixed {
-            self.learn(node).map_err(failed)?;
-        }
-        if core.ends[self.at].contains(&id) {
-            self.state.turn_state.values[id] = None;
-        }
-        self.at += 1;
-        watch(id);
-        Ok(())
-    }
-
-    /// Learns lengths that depend on values, from what a node gave.
-    fn learn(&mut self, node: &TypedNode) -> TractResult<()> {
-        let state = &mut self.state.turn_state;
-        let Some(values) = state.values.get(node.id).and_then(Option::as_ref) else { return Ok(()) };
-        for (output, value) in node.outputs.iter().zip(values) {
-            for (expected, length) in output.fact.shape.iter().zip(value.shape()) {
-                let expected = expected.eval(&state.resolved_symbols);
-                match expected.as_i64() {
-                    Some(known) => {
-                        ensure!(known == *length as i64, "a length of {length}, {known} is expected")
-                    }
-                    None => {
-                        let mut symbols = expected.symbols().into_iter();
-                        if let (Some(symbol), None) = (symbols.next(), symbols.next())
-                            && let Some(solved) = solve_for(&symbol, &expected, &length.to_dim())
-                        {
-                            state.resolved_symbols.set(&symbol, solved.to_i64()?);
-                        }
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A node's operands, held to its guard. What nobody reads after it is its own.
-    fn operands(&mut self, core: &Core, node: &TypedNode) -> Result<TVec<TValue>, InferError> {
-        let operands = self.state.prepare_inputs(node.id).map_err(failed)?;
-        if let Some(Some(guard)) = core.guards.get(node.id) {
-            guard.check(node, &operands)?;
-        }
-        for end in &core.ends[self.at] {
-            self.state.turn_state.values[*end] = None;
-        }
-        Ok(operands)
-    }
-
     /// Runs all of it by tract's own loop.
     fn at_once(&mut self, watch: &mut dyn FnMut(usize)) -> Result<Vec<NamedTensor>, InferError> {
-        let core = Arc::clone(&self.core);
+        let core = Arc::clone(&self.frame.core);
         let inputs = std::mem::take(&mut self.inputs);
         let mut refused = None;
-        let ran = self.state.run_plan_with_eval(inputs, |ctx, op_state, node, operands| {
+        let ran = self.frame.state.run_plan_with_eval(inputs, |ctx, op_state, node, operands| {
             if let Some(Some(guard)) = core.guards.get(node.id)
                 && let Err(e) = guard.check(node, &operands)
             {
@@ -359,22 +181,6 @@ impl Run {
         };
         self.spent = core.cost;
         self.wire(values)
-    }
-}
-
-fn failed(e: TractError) -> InferError {
-    InferError::Engine(one_line(&e))
-}
-
-/// What a node failed at: the values it was given, where it says so.
-fn fault(node: &TypedNode, e: &TractError) -> InferError {
-    match e.chain().find_map(|cause| cause.downcast_ref::<Fault>()) {
-        Some(fault) => InferError::Value {
-            node: node.name.clone(),
-            operator: node.op.name().to_string(),
-            reason: fault.to_string(),
-        },
-        None => InferError::Engine(one_line(e)),
     }
 }
 

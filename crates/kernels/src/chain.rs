@@ -8,6 +8,8 @@
 mod loops;
 mod repeat;
 
+use std::ops::Range;
+
 use loops::GRAIN;
 pub use repeat::Repeat;
 
@@ -204,6 +206,11 @@ impl Chain {
         self.length
     }
 
+    /// Into how many units it can be cut: blocks.
+    pub fn units(&self) -> usize {
+        self.length.div_ceil(self.block)
+    }
+
     /// How its operands lie.
     pub fn operands(&self) -> &[Repeat] {
         &self.operands
@@ -268,11 +275,11 @@ impl Chain {
         sum
     }
 
-    /// Runs it.
+    /// Runs these units of it.
     ///
     /// # Panics
     /// Where operands or the output are shorter than they are said to be.
-    pub fn run(&self, operands: &[&[f32]], out: &mut [f32]) {
+    pub fn run(&self, operands: &[&[f32]], out: &mut [f32], units: Range<usize>) {
         assert!(out.len() >= self.length, "no room for what the chain gives");
         let there =
             self.operands.iter().zip(operands).all(|(repeat, operand)| operand.len() >= repeat.numbers());
@@ -292,9 +299,10 @@ impl Chain {
             .map(|place| Laid { at: place.as_mut_ptr(), holds: None })
             .collect();
         let mut sources = vec![std::ptr::null(); operands.len()];
-        let mut start = 0;
-        while start < self.length {
-            let count = (self.length - start).min(self.block);
+        let stop = self.length.min(units.end.saturating_mul(self.block));
+        let mut start = units.start * self.block;
+        while start < stop {
+            let count = (stop - start).min(self.block);
             // What is left of the last block is laid with what lies behind it, and the output copied.
             let whole = count / GRAIN * GRAIN;
             let pieces = [(start, whole), (start + whole, count - whole)];

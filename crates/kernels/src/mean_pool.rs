@@ -3,8 +3,11 @@
 //! A window's sum is that of its columns' sums: rows are first added into a line, four pixels at a time, then the line's neighbours. What
 //! lies outside of the image is zeros on the line; how many numbers a mean is of follows from its place along each axis.
 
+use std::ops::Range;
+
 use crate::lanes::F32x4;
 use crate::pool::MaxPool;
+use crate::units::parts;
 use crate::window::Window;
 
 /// The mean, or the sum, of each window, over planes.
@@ -57,10 +60,20 @@ impl MeanPool {
         self.window.area()
     }
 
+    /// Pixels of what a plane gives.
+    pub fn pixels(&self) -> usize {
+        self.window.pixels()
+    }
+
     /// Whether so many numbers are planes whose outputs are so many.
     pub fn fits(&self, planes: usize, outputs: usize) -> bool {
         let (area, pixels) = (self.window.area(), self.window.pixels());
         area * pixels > 0 && planes.is_multiple_of(area) && planes / area * pixels == outputs
+    }
+
+    /// Into how many units so many numbers of planes can be cut: rows of outputs.
+    pub fn units(&self, numbers: usize) -> usize {
+        numbers / self.window.area().max(1) * self.window.output[0]
     }
 
     /// What so many planes take.
@@ -84,31 +97,33 @@ impl MeanPool {
         (start + kernel[axis]).min(to).saturating_sub(start.max(from))
     }
 
-    /// The means of as many planes as there are: about 18 instructions each for 2 × 2 that move by two.
+    /// The means of these rows of as many planes as there are: about 18 instructions each for 2 × 2 that move by two.
     ///
     /// # Panics
-    /// Where there are fewer outputs than the planes have.
-    pub fn run(&self, planes: &[f32], out: &mut [f32]) {
+    /// Where there are not as many outputs as the planes have, or not so many rows.
+    pub fn run(&self, planes: &[f32], out: &mut [f32], units: Range<usize>) {
         let Window { input, kernel, stride, before, output, .. } = self.window;
         if self.window.area() == 0 || self.window.pixels() == 0 {
             return;
         }
         let mut line = vec![0f32; self.reached()];
-        let parts: Vec<f32> = (0..output[1]).map(|at| (self.count(1, at) as f32).recip()).collect();
+        let shares: Vec<f32> = (0..output[1]).map(|at| (self.count(1, at) as f32).recip()).collect();
         let count = input[1].min(line.len().saturating_sub(before[1]));
         let between = line.len().min(before[1])..line.len().min(before[1]) + count;
-        let planes = planes.chunks_exact(self.window.area());
-        let produced = out.chunks_exact_mut(self.window.pixels());
-        assert!(planes.len() <= produced.len(), "fewer outputs than planes have");
-        for (plane, out) in planes.zip(produced) {
-            for (row, out) in out.chunks_exact_mut(output[1]).enumerate() {
+        let (area, pixels) = (self.window.area(), self.window.pixels());
+        assert!(self.fits(planes.len(), out.len()), "outputs of other planes");
+        for (ix, rows) in parts(units, output[0]) {
+            let (plane, out) =
+                (&planes[ix * area..(ix + 1) * area], &mut out[ix * pixels..(ix + 1) * pixels]);
+            for row in rows {
+                let out = &mut out[row * output[1]..(row + 1) * output[1]];
                 let top = row * stride[0];
                 line.fill(0.0);
                 for y in top.max(before[0])..(top + kernel[0]).min(before[0] + input[0]) {
                     add(&plane[(y - before[0]) * input[1]..][..count], &mut line[between.clone()]);
                 }
                 let part = (self.count(0, row) as f32).recip();
-                across(&line, kernel[1], stride[1], (part, &parts), out);
+                across(&line, kernel[1], stride[1], (part, &shares), out);
             }
         }
     }
@@ -172,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::conv::tests::outputs;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
@@ -192,7 +207,8 @@ mod tests {
             let of = [Mean::Sum, Mean::Image, Mean::Padded(padded)][how];
             let image = many(planes * window.area(), &mut numbers(seed));
             let mut out = vec![9.0; planes * window.pixels()];
-            MeanPool::new(window, of).run(&image, &mut out);
+            let pool = MeanPool::new(window, of);
+            in_units(pool.units(image.len()), seed, |units| pool.run(&image, &mut out, units));
             for (at, out) in out.iter().enumerate() {
                 let (plane, oy, ox) = (at / window.pixels(), at % window.pixels() / width, at % width);
                 let (mut sum, mut inside, mut around) = (0f64, 0, 0);

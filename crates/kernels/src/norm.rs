@@ -2,6 +2,8 @@
 //!
 //! A row goes by for its mean, for its mean square, and to be written; sums are in sixteen lanes.
 
+use std::ops::Range;
+
 use crate::lanes::F32x4;
 use crate::softmax::{new_lanes, sum};
 
@@ -44,6 +46,11 @@ impl Norm {
         self.length
     }
 
+    /// Into how many units so many numbers can be cut: rows.
+    pub fn units(&self, numbers: usize) -> usize {
+        numbers / self.length
+    }
+
     /// What it takes for so many numbers.
     pub fn instructions(&self, numbers: usize) -> u64 {
         let rows = (numbers / self.length) as u64;
@@ -52,12 +59,14 @@ impl Norm {
         300 + rows * (270 + each * fours + if tail { 100 } else { 0 })
     }
 
-    /// The norm of each row.
+    /// The norm of each of these rows.
     ///
     /// # Panics
-    /// Where there are no whole rows, or fewer outputs than numbers.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    /// Where there are no whole rows, fewer outputs than numbers, or not so many rows.
+    pub fn run(&self, x: &[f32], out: &mut [f32], units: Range<usize>) {
         assert!(x.len().is_multiple_of(self.length) && out.len() == x.len(), "no whole rows");
+        let span = units.start * self.length..units.end * self.length;
+        let (x, out) = (&x[span.clone()], &mut out[span]);
         for (x, out) in x.chunks_exact(self.length).zip(out.chunks_exact_mut(self.length)) {
             self.row(x, out);
         }
@@ -127,7 +136,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
@@ -145,7 +154,8 @@ mod tests {
                 length, epsilon, centred, scaled.then_some(scale.as_slice()), biased.then_some(bias.as_slice()),
             );
             let mut out = vec![9.0; x.len()];
-            norm.unwrap().run(&x, &mut out);
+            let norm = norm.unwrap();
+            in_units(norm.units(x.len()), seed, |units| norm.run(&x, &mut out, units));
             for (x, out) in x.chunks_exact(length).zip(out.chunks_exact(length)) {
                 let real = |x: &f32| f64::from(*x);
                 let mean = if centred { x.iter().map(real).sum::<f64>() / length as f64 } else { 0.0 };
@@ -167,7 +177,7 @@ mod tests {
         let norm = Norm::new(6, 1e-5, true, None, None).unwrap();
         let x = [1.0, 2.0, 3.0, 4.0, 5.0, f32::NAN, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0];
         let mut out = vec![0.0; 12];
-        norm.run(&x, &mut out);
+        norm.run(&x, &mut out, 0..2);
         assert!(out[..6].iter().all(|x| x.is_nan()) && out[6..].iter().all(|x| x.is_finite()));
         assert_eq!(Norm::new(3, 1e-5, true, None, None), None);
         assert_eq!(Norm::new(4, 1e-5, true, Some(&[1.0]), None), None);

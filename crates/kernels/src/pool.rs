@@ -3,8 +3,11 @@
 //! A window's maximum is that of its columns' maxima: rows are first taken together into a line, four pixels at a time, then
 //! the line's neighbours. Comparisons are `pmax` (1) and not `max` (4); what is no number is smaller than all others.
 
+use std::ops::Range;
+
 use crate::conv::spread;
 use crate::lanes::F32x4;
+use crate::units::parts;
 use crate::window::Window;
 
 /// Rows that are taken into the line at a time.
@@ -47,10 +50,20 @@ impl MaxPool {
         self.window.area()
     }
 
+    /// Pixels of what a plane gives.
+    pub fn pixels(&self) -> usize {
+        self.window.pixels()
+    }
+
     /// Whether so many numbers are planes whose outputs are so many.
     pub fn fits(&self, planes: usize, outputs: usize) -> bool {
         let (area, pixels) = (self.window.area(), self.window.pixels());
         area * pixels > 0 && planes.is_multiple_of(area) && planes / area * pixels == outputs
+    }
+
+    /// Into how many units so many numbers of planes can be cut: rows of outputs.
+    pub fn units(&self, numbers: usize) -> usize {
+        numbers / self.window.area().max(1) * self.window.output[0]
     }
 
     /// What so many planes take.
@@ -62,22 +75,24 @@ impl MaxPool {
         500 + planes as u64 * (60 + output[0] as u64 * row)
     }
 
-    /// The maxima of as many planes as there are: about 12 instructions each for 3 × 3 that move by two.
+    /// The maxima of these rows of as many planes as there are: about 12 instructions each for 3 × 3 that move by two.
     ///
     /// # Panics
-    /// Where there are fewer outputs than the planes have.
-    pub fn run(&self, planes: &[f32], out: &mut [f32]) {
+    /// Where there are not as many outputs as the planes have, or not so many rows.
+    pub fn run(&self, planes: &[f32], out: &mut [f32], units: Range<usize>) {
         let Window { input, kernel, stride, before, output, .. } = self.window;
         if self.window.area() == 0 || self.window.pixels() == 0 {
             return;
         }
         let mut line = vec![f32::MIN; self.reached()];
         let count = input[1].min(line.len().saturating_sub(before[1]));
-        let planes = planes.chunks_exact(self.window.area());
-        let produced = out.chunks_exact_mut(self.window.pixels());
-        assert!(planes.len() <= produced.len(), "fewer outputs than planes have");
-        for (plane, out) in planes.zip(produced) {
-            for (row, out) in out.chunks_exact_mut(output[1]).enumerate() {
+        let (area, pixels) = (self.window.area(), self.window.pixels());
+        assert!(self.fits(planes.len(), out.len()), "outputs of other planes");
+        for (ix, rows) in parts(units, output[0]) {
+            let (plane, out) =
+                (&planes[ix * area..(ix + 1) * area], &mut out[ix * pixels..(ix + 1) * pixels]);
+            for row in rows {
+                let out = &mut out[row * output[1]..(row + 1) * output[1]];
                 let top = row * stride[0];
                 let seen = top.max(before[0])..(top + kernel[0]).min(before[0] + input[0]);
                 let line_of = |row: usize| &plane[(row - before[0]) * input[1]..][..count];
@@ -190,7 +205,7 @@ mod tests {
 
     use super::*;
     use crate::conv::tests::outputs;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
@@ -209,7 +224,8 @@ mod tests {
                 image.iter_mut().step_by(3).for_each(|x| *x = f32::NAN);
             }
             let mut out = vec![9.0; planes * window.pixels()];
-            MaxPool::new(window).run(&image, &mut out);
+            let pool = MaxPool::new(window);
+            in_units(pool.units(image.len()), seed, |units| pool.run(&image, &mut out, units));
             for (at, out) in out.iter().enumerate() {
                 let (plane, oy, ox) = (at / window.pixels(), at % window.pixels() / width, at % width);
                 let mut most = f32::MIN;

@@ -29,3 +29,14 @@ pub(crate) fn summed(begin: f32, products: impl IntoIterator<Item = f32>) -> f32
 pub(crate) fn in_order(begin: f32, products: impl IntoIterator<Item = f32>) -> f32 {
     products.into_iter().fold(begin, |sum, product| sum + product)
 }
+
+/// Runs `count` units some at a time, the last first.
+pub(crate) fn in_units(count: usize, seed: u64, mut run: impl FnMut(std::ops::Range<usize>)) {
+    let mut next = numbers(seed ^ 1);
+    let mut end = count;
+    while end > 0 {
+        let start = end - (1 + (next().abs() * end as f32) as usize).min(end);
+        run(start..end);
+        end = start;
+    }
+}

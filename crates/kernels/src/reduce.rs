@@ -3,7 +3,10 @@
 //! Rows are taken by sixteen lanes, which are then taken together; columns are taken four at a time, in blocks of rows, so that few
 //! roundings are of a large sum.
 
+use std::ops::Range;
+
 use crate::lanes::F32x4;
+use crate::units::parts;
 
 /// Lines of columns that are taken together before they join what came before.
 const LINES: usize = 32;
@@ -56,6 +59,16 @@ impl Reduce {
         self.length
     }
 
+    /// Units that lie side by side in a part: the part itself, or four of its columns each.
+    fn beside(&self) -> usize {
+        if self.apart == 1 { 1 } else { self.apart.div_ceil(4) }
+    }
+
+    /// Into how many units so many numbers can be cut: rows, or fours of columns that lie side by side.
+    pub fn units(&self, numbers: usize) -> usize {
+        numbers / self.part() * self.beside()
+    }
+
     /// What it takes for so many numbers.
     pub fn instructions(&self, numbers: usize) -> u64 {
         let parts = (numbers / self.part().max(1)) as u64;
@@ -73,46 +86,49 @@ impl Reduce {
             * (30 + fours * (100 + (each + 9) * self.length as u64 + 30 * self.length.div_ceil(LINES) as u64))
     }
 
-    /// What each row, or column, comes to.
+    /// What each row, or column, of these units comes to.
     ///
     /// # Panics
-    /// Where there are no whole parts, or not as many outputs as they have.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    /// Where there are no whole parts, not as many outputs as they have, or not so many units.
+    pub fn run(&self, x: &[f32], out: &mut [f32], units: Range<usize>) {
+        let per = 1.0 / self.length as f32;
         match self.reduction {
-            Reduction::Sum | Reduction::Mean => self.with(x, out, 0.0, |x| x, |a, b| a + b),
-            Reduction::MeanOfSquares => self.with(x, out, 0.0, |x| x * x, |a, b| a + b),
-            Reduction::Max => self.largest(x, out, 1.0),
-            Reduction::Min => self.largest(x, out, -1.0),
-        }
-        if matches!(self.reduction, Reduction::Mean | Reduction::MeanOfSquares) {
-            let per = 1.0 / self.length as f32;
-            out.iter_mut().for_each(|x| *x *= per);
+            Reduction::Sum => self.with(x, out, units, 0.0, 1.0, |x| x, |a, b| a + b),
+            Reduction::Mean => self.with(x, out, units, 0.0, per, |x| x, |a, b| a + b),
+            Reduction::MeanOfSquares => self.with(x, out, units, 0.0, per, |x| x * x, |a, b| a + b),
+            Reduction::Max => self.largest(x, out, units, 1.0),
+            Reduction::Min => self.largest(x, out, units, -1.0),
         }
     }
 
     /// The largest numbers once all are times `sign`, 1 or -1, and what comes out again.
-    fn largest(&self, x: &[f32], out: &mut [f32], sign: f32) {
+    fn largest(&self, x: &[f32], out: &mut [f32], units: Range<usize>, sign: f32) {
         let signs = F32x4::splat(sign);
-        self.with(x, out, f32::NEG_INFINITY, |x| x * signs, F32x4::max);
-        out.iter_mut().for_each(|x| *x *= sign);
+        self.with(x, out, units, f32::NEG_INFINITY, sign, |x| x * signs, F32x4::max);
     }
 
+    /// What numbers come to, times `factor`.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "a reduction is these")]
     fn with(
         &self,
         x: &[f32],
         out: &mut [f32],
+        units: Range<usize>,
         neutral: f32,
+        factor: f32,
         map: impl Fn(F32x4) -> F32x4 + Copy,
         join: impl Fn(F32x4, F32x4) -> F32x4 + Copy,
     ) {
         let part = self.part();
         assert!(x.len().is_multiple_of(part) && out.len() == x.len() / self.length, "no whole rows");
-        for (x, out) in x.chunks_exact(part).zip(out.chunks_exact_mut(self.apart)) {
+        for (ix, beside) in parts(units, self.beside()) {
+            let x = &x[ix * part..(ix + 1) * part];
+            let out = &mut out[ix * self.apart..(ix + 1) * self.apart];
             if self.apart == 1 {
-                out[0] = row(x, neutral, map, join);
+                out[0] = row(x, neutral, map, join) * factor;
             } else {
-                columns(x, out, neutral, map, join);
+                columns(x, out, beside, neutral, factor, map, join);
             }
         }
     }
@@ -156,20 +172,23 @@ fn row(
     across(all, join)
 }
 
-/// What each of at least four columns comes to.
+/// What each of these fours of at least four columns comes to, times `factor`.
 #[inline(always)]
 fn columns(
     x: &[f32],
     out: &mut [f32],
+    fours: Range<usize>,
     neutral: f32,
+    factor: f32,
     map: impl Fn(F32x4) -> F32x4,
     join: impl Fn(F32x4, F32x4) -> F32x4,
 ) {
     let apart = out.len();
     let length = x.len() / apart;
     assert!(apart >= 4 && x.len() == length * apart, "four columns or more");
-    let mut next = 0;
-    while next < apart {
+    let factor = F32x4::splat(factor);
+    let mut next = 4 * fours.start;
+    while next < apart.min(4 * fours.end) {
         // The last four columns overlap those before, which come out again.
         let first = next.min(apart - 4);
         next += 4;
@@ -186,7 +205,7 @@ fn columns(
             all = join(all, block);
         }
         // SAFETY: four outputs from `first` on are there.
-        unsafe { all.store(out.as_mut_ptr().add(first)) };
+        unsafe { (all * factor).store(out.as_mut_ptr().add(first)) };
     }
 }
 
@@ -195,7 +214,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     /// In f64, one after the other.
     fn plain(reduction: Reduction, x: &[f64]) -> f64 {
@@ -234,7 +253,8 @@ mod tests {
             }
             let reduction = Reduction::ALL[which];
             let mut out = vec![9.0; parts * apart];
-            Reduce::new(reduction, length, apart).unwrap().run(&x, &mut out);
+            let reduce = Reduce::new(reduction, length, apart).unwrap();
+            in_units(reduce.units(x.len()), seed, |units| reduce.run(&x, &mut out, units));
             for (at, out) in out.iter().enumerate() {
                 let (part, column) = (at / apart, at % apart);
                 let all: Vec<f64> =
@@ -250,7 +270,7 @@ mod tests {
     fn of_one_number_it_is_that() {
         for reduction in [Reduction::Sum, Reduction::Max, Reduction::Min, Reduction::Mean] {
             let mut out = [0.0; 2];
-            Reduce::new(reduction, 1, 1).unwrap().run(&[-2.5, f32::INFINITY], &mut out);
+            Reduce::new(reduction, 1, 1).unwrap().run(&[-2.5, f32::INFINITY], &mut out, 0..2);
             assert_eq!(out, [-2.5, f32::INFINITY], "{reduction:?}");
         }
         assert_eq!(Reduce::new(Reduction::Sum, 3, 2), None);

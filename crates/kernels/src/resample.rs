@@ -1,7 +1,10 @@
 //! Images resized: along one axis after the other, each output being a few numbers of its line by their weights.
 
+use std::ops::Range;
+
 use crate::lanes::F32x4;
 use crate::room::unwritten;
+use crate::units::parts;
 
 /// The most numbers that one is made of.
 const TAPS: usize = 16;
@@ -172,23 +175,63 @@ impl Resample {
         sum
     }
 
-    /// Resizes.
+    /// Images that are resized each by itself, and places of each that are: those of the first axis where that is the outermost.
+    fn parts(&self) -> [usize; 2] {
+        let mut count = self.numbers;
+        let outer = self.axes.iter().map(|axis| {
+            let outer = count / (axis.input * axis.inner);
+            count = axis.given(count);
+            outer
+        });
+        let outer: Vec<usize> = outer.collect();
+        let images = outer.iter().copied().min().unwrap_or(1);
+        [images, if outer.first() == Some(&images) { self.axes[0].outputs() } else { 1 }]
+    }
+
+    /// Into how many units it can be cut: lines of outputs of the outermost axis, or whole images.
+    pub fn units(&self) -> usize {
+        self.parts().iter().product()
+    }
+
+    /// Resizes, as far as these units go.
     ///
     /// # Panics
-    /// Where slices are not as long as said.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    /// Where slices are not as long as said, or there are not so many units.
+    pub fn run(&self, x: &[f32], out: &mut [f32], units: Range<usize>) {
         assert!(x.len() == self.numbers && out.len() == self.given(), "an image of another size");
-        let Some((last, before)) = self.axes.split_last() else { return };
-        let mut made: Option<Vec<f32>> = None;
-        for axis in before {
-            let from = made.as_deref().unwrap_or(x);
-            // SAFETY: each output is written by the axis before it is read.
-            let mut to = unsafe { unwritten(axis.given(from.len())) };
-            axis.run(from, &mut to);
-            made = Some(to);
+        let [images, places] = self.parts();
+        let (read, given) = (x.len() / images, out.len() / images);
+        // Images that are whole are resized together.
+        let (first, end) = (units.start.div_ceil(places), units.end / places);
+        if first < end {
+            along(&self.axes, &x[first * read..end * read], &mut out[first * given..end * given]);
         }
-        last.run(made.as_deref().unwrap_or(x), out);
+        for (ix, wanted) in parts(units, places).filter(|(_, wanted)| wanted.len() < places) {
+            let Some((outermost, within)) = self.axes.split_first() else { return };
+            let taps = wanted.start * outermost.taps..wanted.end * outermost.taps;
+            let places_of = outermost.places[taps.clone()].to_vec();
+            let mut axes =
+                vec![Axis { places: places_of, weights: outermost.weights[taps].to_vec(), ..*outermost }];
+            axes.extend_from_slice(within);
+            let line = given / places;
+            let out = &mut out[ix * given..(ix + 1) * given];
+            along(&axes, &x[ix * read..(ix + 1) * read], &mut out[wanted.start * line..wanted.end * line]);
+        }
     }
+}
+
+/// Resizes along these axes, one after the other.
+fn along(axes: &[Axis], x: &[f32], out: &mut [f32]) {
+    let Some((last, before)) = axes.split_last() else { return };
+    let mut made: Option<Vec<f32>> = None;
+    for axis in before {
+        let from = made.as_deref().unwrap_or(x);
+        // SAFETY: each output is written by the axis before it is read.
+        let mut to = unsafe { unwritten(axis.given(from.len())) };
+        axis.run(from, &mut to);
+        made = Some(to);
+    }
+    last.run(made.as_deref().unwrap_or(x), out);
 }
 
 #[cfg(test)]
@@ -196,7 +239,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     proptest! {
         #[test]
@@ -211,7 +254,7 @@ mod tests {
             let axis = Axis::new([input, inner, taps], places.clone(), weights.clone()).unwrap();
             let resample = Resample::new(x.len(), vec![axis]).unwrap();
             let mut out = vec![9.0; resample.given()];
-            resample.run(&x, &mut out);
+            in_units(resample.units(), seed, |units| resample.run(&x, &mut out, units));
             prop_assert_eq!(out.len(), outer * outputs * inner);
             for (at, out) in out.iter().enumerate() {
                 let (within, output, outer) = (at % inner, at / inner % outputs, at / inner / outputs);
@@ -231,7 +274,7 @@ mod tests {
         let low = Axis::new([2, 4, 2], vec![0, 1], vec![0.5, 0.5]).unwrap();
         let resample = Resample::new(4, vec![wide.clone(), low]).unwrap();
         let mut out = [0.0; 4];
-        resample.run(&[1.0, 2.0, 3.0, 6.0], &mut out);
+        in_units(resample.units(), 5, |units| resample.run(&[1.0, 2.0, 3.0, 6.0], &mut out, units));
         assert_eq!(out, [2.0, 2.0, 4.0, 4.0]);
         assert_eq!(resample.scratch(), 4 * 8);
         assert_eq!(Resample::new(3, vec![wide]), None);

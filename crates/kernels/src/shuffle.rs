@@ -1,7 +1,10 @@
 //! Planes put between one another: what the phases of a transposed convolution are to its output (a pixel shuffle).
 
+use std::ops::Range;
+
 use crate::conv::copy;
 use crate::lanes::F32x4;
+use crate::units::parts;
 
 /// Instructions of a plane, of a row of an output, of each line of several that are in it, and ten of its numbers: one line copied,
 /// two by vectors, more one by one.
@@ -68,20 +71,28 @@ impl Shuffle {
         200 + planes * PLANE + rows * (ROW + line) + number * made as u64 / 10
     }
 
-    /// Puts the phases of each plane together: about 6 instructions a number where pixels of two phases alternate, 10 where more do, and 160 to 170
+    /// Into how many units so many numbers that are made can be cut: rows.
+    pub fn units(&self, made: usize) -> usize {
+        made / self.output[2]
+    }
+
+    /// Puts the phases of each plane together, in these rows: about 6 instructions a number where pixels of two phases alternate, 10 where more do, and 160 to 170
     /// a row, and a line of each of these.
     ///
     /// # Panics
-    /// Where there are no whole planes, or not as many outputs.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    /// Where there are no whole planes, not as many outputs, or not so many rows.
+    pub fn run(&self, x: &[f32], out: &mut [f32], units: Range<usize>) {
         let (part, given) = (self.part(), self.given());
         assert!(x.len().is_multiple_of(part) && out.len().is_multiple_of(given), "no whole planes");
         assert!(x.len() / part == out.len() / given, "as many planes as there were");
         let [deep, down, across] = self.stride;
         let [_, lines, line] = self.grid;
         let grid = self.grid.iter().product::<usize>();
-        for (x, out) in x.chunks_exact(part).zip(out.chunks_exact_mut(given)) {
-            for (row, out) in out.chunks_exact_mut(self.output[2]).enumerate() {
+        let long = self.output[2];
+        for (ix, rows) in parts(units, given / long) {
+            let (x, out) = (&x[ix * part..(ix + 1) * part], &mut out[ix * given..(ix + 1) * given]);
+            for row in rows {
+                let out = &mut out[row * long..(row + 1) * long];
                 let (z, y) = (row / self.output[1] + self.first[0], row % self.output[1] + self.first[1]);
                 let phase = (z % deep * down + y % down) * across;
                 let place = (z / deep * lines + y / down) * line;
@@ -139,7 +150,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     proptest! {
         #[test]
@@ -159,7 +170,7 @@ mod tests {
             };
             let x = many(planes * shuffle.part(), &mut numbers(seed));
             let mut out = vec![9.0; planes * shuffle.given()];
-            shuffle.run(&x, &mut out);
+            in_units(shuffle.units(out.len()), seed, |units| shuffle.run(&x, &mut out, units));
             for (at, out) in out.iter().enumerate() {
                 let mut rest = at;
                 let mut place = [0; 3];

@@ -3,8 +3,11 @@
 //! A row goes by three times: for its largest number, for the powers and their sum, and to be divided. Rows whose numbers lie apart are
 //! taken four side by side.
 
+use std::ops::Range;
+
 use crate::lanes::F32x4;
 use crate::maths::exp_below;
+use crate::units::parts;
 
 /// Softmax along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,16 @@ impl Softmax {
         self.length * self.apart
     }
 
+    /// Units that lie side by side in a part: the part itself, or four of its rows each.
+    fn beside(&self) -> usize {
+        if self.apart == 1 { 1 } else { self.apart.div_ceil(4) }
+    }
+
+    /// Into how many units so many numbers can be cut: rows, or fours of rows that lie side by side.
+    pub fn units(&self, numbers: usize) -> usize {
+        numbers / self.part() * self.beside()
+    }
+
     /// What it takes for so many numbers.
     pub fn instructions(&self, numbers: usize) -> u64 {
         let parts = (numbers / self.part().max(1)) as u64;
@@ -38,18 +51,19 @@ impl Softmax {
         200 + parts * (180 + 104 * fours + if tail { 200 } else { 0 })
     }
 
-    /// The softmax of each row.
+    /// The softmax of each row of these units.
     ///
     /// # Panics
-    /// Where there are no whole rows, or fewer outputs than numbers.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    /// Where there are no whole rows, fewer outputs than numbers, or not so many units.
+    pub fn run(&self, x: &[f32], out: &mut [f32], units: Range<usize>) {
         let part = self.part();
         assert!(x.len().is_multiple_of(part) && out.len() == x.len(), "no whole rows");
-        for (x, out) in x.chunks_exact(part).zip(out.chunks_exact_mut(part)) {
+        for (ix, beside) in parts(units, self.beside()) {
+            let (x, out) = (&x[ix * part..(ix + 1) * part], &mut out[ix * part..(ix + 1) * part]);
             match (self.apart, self.length) {
                 (1, 0..4) => short(x, out),
                 (1, _) => row(x, out),
-                _ => columns(x, self.apart, out),
+                _ => columns(x, self.apart, out, beside),
             }
         }
     }
@@ -151,16 +165,16 @@ fn row(x: &[f32], out: &mut [f32]) {
     }
 }
 
-/// Rows that lie side by side, at least four of them, their numbers `apart`.
+/// These fours of rows that lie side by side, at least four of them, their numbers `apart`.
 #[inline(never)]
-fn columns(x: &[f32], apart: usize, out: &mut [f32]) {
+fn columns(x: &[f32], apart: usize, out: &mut [f32], fours: Range<usize>) {
     let length = x.len() / apart;
     assert!(
         apart >= 4 && length * apart == x.len() && out.len() == x.len(),
         "four rows or more, side by side"
     );
-    let mut next = 0;
-    while next < apart {
+    let mut next = 4 * fours.start;
+    while next < apart.min(4 * fours.end) {
         // The last four rows overlap those before, which come out again.
         let first = next.min(apart - 4);
         next += 4;
@@ -191,7 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     /// As it is defined, in f64.
     fn plain(x: &[f32], length: usize, apart: usize) -> Vec<f64> {
@@ -224,7 +238,8 @@ mod tests {
                 (0..x.len()).filter(|at| place(*at) % 3 == 1).for_each(|at| x[at] = f32::NEG_INFINITY);
             }
             let mut out = vec![9.0; x.len()];
-            Softmax::new(length, apart).unwrap().run(&x, &mut out);
+            let softmax = Softmax::new(length, apart).unwrap();
+            in_units(softmax.units(x.len()), seed, |units| softmax.run(&x, &mut out, units));
             for ((out, expected), x) in out.iter().zip(plain(&x, length, apart)).zip(&x) {
                 prop_assert!((f64::from(*out) - expected).abs() <= 1e-6 * expected.max(1e-3), "{out} for {expected}");
                 prop_assert!(*x != f32::NEG_INFINITY || *out == 0.0, "what is masked is 0, not {out}");
@@ -239,7 +254,7 @@ mod tests {
                 let mut x = vec![0.5; 2 * length];
                 x[1] = bad;
                 let mut out = vec![0.0; 2 * length];
-                Softmax::new(length, 1).unwrap().run(&x, &mut out);
+                Softmax::new(length, 1).unwrap().run(&x, &mut out, 0..2);
                 assert!(out[..length].iter().all(|x| x.is_nan()), "{length} {bad}: {out:?}");
                 assert!(out[length..].iter().all(|x| (x - 1.0 / length as f32).abs() < 1e-6), "{out:?}");
             }

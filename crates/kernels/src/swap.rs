@@ -1,8 +1,11 @@
 //! Two axes that change places: what moving an axis of a tensor is, whatever lies outside of them and within.
 
+use std::ops::Range;
+
 use crate::conv::copy;
 use crate::price::instructions_of_turning;
 use crate::turn::turn;
+use crate::units::parts;
 
 /// Of `[outer, first, second, inner]` numbers it makes `[outer, second, first, inner]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +27,11 @@ impl Swap {
         self.first * self.second * self.inner
     }
 
+    /// Into how many units so many numbers can be cut: places of the second axis.
+    pub fn units(&self, numbers: usize) -> usize {
+        numbers / self.part() * self.second
+    }
+
     /// What it takes for so many numbers.
     pub fn instructions(&self, numbers: usize) -> u64 {
         let parts = (numbers / self.part().max(1)) as u64;
@@ -33,21 +41,23 @@ impl Swap {
         200 + parts * (60 + (self.first * self.second) as u64 * (60 + 16 * self.inner.div_ceil(4) as u64))
     }
 
-    /// Swaps the axes of each part: about 4 instructions a number where they are the innermost, else 4 and 60 a run of what lies within.
+    /// Swaps the axes of each part, as far as these units go: about 4 instructions a number where they are the innermost, else 4 and 60 a run of what lies within.
     ///
     /// # Panics
-    /// Where there are no whole parts, or not as many outputs as numbers.
-    pub fn run(&self, x: &[f32], out: &mut [f32]) {
+    /// Where there are no whole parts, not as many outputs as numbers, or not so many units.
+    pub fn run(&self, x: &[f32], out: &mut [f32], units: Range<usize>) {
         let part = self.part();
         assert!(x.len().is_multiple_of(part) && x.len() == out.len(), "no whole parts");
         let Swap { first, second, inner } = *self;
-        for (x, out) in x.chunks_exact(part).zip(out.chunks_exact_mut(part)) {
+        for (ix, wanted) in parts(units, second) {
+            let (x, out) = (&x[ix * part..(ix + 1) * part], &mut out[ix * part..(ix + 1) * part]);
+            let out = &mut out[wanted.start * first * inner..wanted.end * first * inner];
             if inner == 1 {
-                turn(x, first, second, second, out);
+                turn(&x[wanted.start..], first, wanted.len(), second, out);
                 continue;
             }
             for (ix, to) in out.chunks_exact_mut(first * inner).enumerate() {
-                let mut from = ix * inner;
+                let mut from = (wanted.start + ix) * inner;
                 for to in to.chunks_exact_mut(inner) {
                     copy(&x[from..from + inner], to);
                     from += second * inner;
@@ -62,7 +72,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::random::{many, numbers};
+    use crate::random::{in_units, many, numbers};
 
     proptest! {
         #[test]
@@ -71,7 +81,8 @@ mod tests {
         ) {
             let x = many(outer * first * second * inner, &mut numbers(seed));
             let mut out = vec![9.0; x.len()];
-            Swap::new([first, second, inner]).unwrap().run(&x, &mut out);
+            let swap = Swap::new([first, second, inner]).unwrap();
+            in_units(swap.units(x.len()), seed, |units| swap.run(&x, &mut out, units));
             for (at, out) in out.iter().enumerate() {
                 let (within, rest) = (at % inner, at / inner);
                 let (a, rest) = (rest % first, rest / first);

@@ -40,21 +40,21 @@ impl Window {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.before == [0, 0] && self.input == self.output
     }
 
-    /// The same windows for these rows of outputs alone, over the rows of the input that they see, which are told too; none where they see
-    /// nothing but zeros.
-    pub fn band(&self, rows: Range<usize>) -> Option<(Window, Range<usize>)> {
-        let first = rows.start * self.stride[0];
-        let end =
-            first + (rows.len().max(1) - 1) * self.stride[0] + (self.kernel[0] - 1) * self.dilation[0] + 1;
-        let on_input = |row: usize| row.saturating_sub(self.before[0]).min(self.input[0]);
+    /// The same windows for these places of outputs along `axis` alone, 0 for rows and 1 for columns, over the places of the input that
+    /// they see, which are told too; none where they see nothing but zeros.
+    pub fn band(&self, axis: usize, places: Range<usize>) -> Option<(Window, Range<usize>)> {
+        let first = places.start * self.stride[axis];
+        let end = first
+            + (places.len().max(1) - 1) * self.stride[axis]
+            + (self.kernel[axis] - 1) * self.dilation[axis]
+            + 1;
+        let on_input = |place: usize| place.saturating_sub(self.before[axis]).min(self.input[axis]);
         let seen = on_input(first)..on_input(end);
-        let window = Window {
-            input: [seen.len(), self.input[1]],
-            before: [self.before[0].saturating_sub(first), self.before[1]],
-            output: [rows.len(), self.output[1]],
-            ..*self
-        };
-        (!seen.is_empty() && !rows.is_empty()).then_some((window, seen))
+        let mut window = *self;
+        window.input[axis] = seen.len();
+        window.before[axis] = self.before[axis].saturating_sub(first);
+        window.output[axis] = places.len();
+        (!seen.is_empty() && !places.is_empty()).then_some((window, seen))
     }
 
     /// The range of outputs along an axis whose place `at` of the window is on the input, and the input of the first.

@@ -5,19 +5,11 @@ use std::ops::Range;
 use tract_onnx::tract_core::internal::*;
 
 use super::{Exact, Packed, Sums};
-use crate::lower::{bands, rows};
-use crate::parted::Parted;
+use crate::lower::{Band, bands};
+use crate::parted::{Parted, one};
 
 /// Rows of a product in a unit: tiles are filled.
 const ROWS: usize = 64;
-
-/// Rows of planes of `line` bytes a row, put where they lie.
-fn put(from: &[u8], to: &mut [u8], line: usize, height: usize, rows: &Range<usize>) {
-    let planes = to.chunks_exact_mut(height * line);
-    for (from, plane) in from.chunks_exact(rows.len() * line).zip(planes) {
-        plane[rows.start * line..rows.end * line].copy_from_slice(from);
-    }
-}
 
 /// A tensor of some bytes of another.
 fn tensor(like: &Tensor, shape: &[usize], fill: impl FnOnce(&[u8], &mut [u8])) -> TractResult<TValue> {
@@ -38,10 +30,10 @@ impl Exact {
     /// Computes units of one product or one image, which have begun at `first` of it.
     fn part(&self, inputs: &[TValue], out: &mut Tensor, at: usize, units: Range<usize>) -> TractResult<()> {
         let size = self.dt().size_of();
-        let with = |sums: Sums, packed, output: TVec<usize>, x: TValue| {
-            let part = Exact { sums, packed, output, ..self.clone() };
-            let mut inputs: TVec<TValue> = inputs.iter().cloned().collect();
-            inputs[0] = x;
+        let with = |sums: Sums, packed: Arc<Packed>, output: TVec<usize>, x: TValue| {
+            let part = Exact { sums, packed: Some(packed), output, ending: self.ending };
+            let ending = inputs.get(self.operands()..).unwrap_or_default();
+            let inputs: TVec<TValue> = [&x, &inputs[1]].into_iter().chain(ending).cloned().collect();
             part.run_whole(&inputs)
         };
         match &self.sums {
@@ -51,33 +43,47 @@ impl Exact {
                 let lies = (from * rows + span.start) * k..(from * rows + span.end) * k;
                 ensure!(inputs[0].as_bytes().len() >= lies.end, "numbers are missing");
                 let x = tensor(&inputs[0], &[span.len(), *k], |all, part| part.copy_from_slice(&all[lies]))?;
-                let sums = Sums::Product {
+                let sums = |matrix: usize, matrices: usize| Sums::Product {
                     rows: span.len(),
                     batches: vec![[0, matrix]],
                     k: *k,
                     n: *n,
                     turned: *turned,
-                    matrices: *matrices,
+                    matrices,
                 };
-                let made = with(sums, self.packed.clone(), tvec![span.len(), *n], x)?;
+                let (sums, packed) = match &self.packed {
+                    Some(packed) => (sums(matrix, *matrices), Arc::clone(packed)),
+                    None => {
+                        let lies = matrix * k * n..(matrix + 1) * k * n;
+                        ensure!(inputs[2].as_bytes().len() >= lies.end, "weights are missing");
+                        let one = tensor(&inputs[2], &[*k, *n], |all, one| one.copy_from_slice(&all[lies]))?;
+                        let alone = Exact { sums: sums(0, 1), ..self.clone() };
+                        let packed = alone.pack(&one, &inputs[3])?;
+                        (alone.sums, Arc::new(packed))
+                    }
+                };
+                let made = with(sums, packed, tvec![span.len(), *n], x)?;
                 let first = (at * rows + span.start) * n * size;
                 let to = out.as_bytes_mut().get_mut(first..first + made.as_bytes().len());
                 to.context("as many outputs")?.copy_from_slice(made.as_bytes());
             }
             Sums::Conv { window, channels, outputs, groups, images } => {
-                let Some(Packed::Conv(conv)) = self.packed.as_deref() else {
-                    bail!("packed weights are expected")
-                };
-                let rows = rows(window, units);
-                let (within, seen) = window.band(rows.clone()).context("a band sees nothing")?;
-                let ([height, width], planes) = (window.input, channels * groups);
-                let image = planes * height * width;
-                ensure!(inputs[0].as_bytes().len() == images * image, "images of another size");
-                let x = tensor(&inputs[0], &[planes, seen.len(), width], |all, part| {
-                    let planes = all[at * image..(at + 1) * image].chunks_exact(height * width);
-                    for (plane, part) in planes.zip(part.chunks_exact_mut(seen.len() * width)) {
-                        part.copy_from_slice(&plane[seen.start * width..seen.end * width]);
+                let fresh;
+                let conv = match self.packed.as_deref() {
+                    Some(packed) => packed,
+                    None => {
+                        fresh = self.pack(&inputs[2], &inputs[3])?;
+                        &fresh
                     }
+                };
+                let Packed::Conv(conv) = conv else { bail!("packed weights are expected") };
+                let band = Band::of(window, units);
+                let (within, seen) = band.within(window).context("a band sees nothing")?;
+                let image = channels * groups * window.area();
+                ensure!(inputs[0].as_bytes().len() == images * image, "images of another size");
+                let runs = seen.runs(window.input, 1);
+                let x = tensor(&inputs[0], &[runs.count(image)], |all, part| {
+                    runs.take(&all[at * image..(at + 1) * image], part, |from, to| to.copy_from_slice(from));
                 })?;
                 let sums = Sums::Conv {
                     window: within,
@@ -86,12 +92,14 @@ impl Exact {
                     outputs: *outputs,
                     groups: *groups,
                 };
-                let packed = Some(Arc::new(Packed::Conv(conv.within(within))));
-                let made = with(sums, packed, tvec![*outputs, rows.len(), window.output[1]], x)?;
+                let output = tvec![*outputs, within.output[0], within.output[1]];
+                let made = with(sums, Arc::new(Packed::Conv(conv.within(within))), output, x)?;
                 let produced = outputs * window.pixels() * size;
                 let to = out.as_bytes_mut().get_mut(at * produced..(at + 1) * produced);
-                let to = to.context("as many outputs")?;
-                put(made.as_bytes(), to, window.output[1] * size, window.output[0], &rows);
+                let runs = band.runs(window.output, size);
+                runs.put(made.as_bytes(), to.context("as many outputs")?, |from, to| {
+                    to.copy_from_slice(from)
+                });
             }
         }
         Ok(())
@@ -99,21 +107,22 @@ impl Exact {
 }
 
 impl Parted for Exact {
-    /// Blocks of rows of products, bands of images, where weights are packed.
+    /// Blocks of rows of products, bands of images. Weights that are no constants are packed for each part again.
     fn units(&self) -> usize {
         let all = match &self.sums {
             Sums::Product { batches, .. } => batches.len(),
             Sums::Conv { images, .. } => *images,
         };
-        if self.packed.is_some() { all * self.each() } else { 1 }
+        all * self.each()
     }
 
-    fn begin(&self) -> TractResult<Tensor> {
-        Tensor::zero_dt(self.dt(), &self.output)
+    fn begin(&self) -> TractResult<TVec<Tensor>> {
+        Ok(tvec!(Tensor::zero_dt(self.dt(), &self.output)?))
     }
 
-    fn compute(&self, inputs: &[TValue], out: &mut Tensor, units: Range<usize>) -> TractResult<()> {
-        ensure!(inputs.len() >= self.operands() && self.packed.is_some(), "operands are missing");
+    fn compute(&self, inputs: &[TValue], out: &mut [Tensor], units: Range<usize>) -> TractResult<()> {
+        let out = one(out)?;
+        ensure!(inputs.len() >= self.operands(), "operands are missing");
         let each = self.each();
         let mut at = units.start;
         while at < units.end {

@@ -1,7 +1,7 @@
-//! Convolutions of some rows of an image's outputs: what a large one is cut into, so that a run can be left within it.
+//! Convolutions of some rows or columns of an image's outputs: what a large one is cut into, so that a run can be left within it.
 //!
-//! A band is a convolution by the same weights over the rows of the input that its outputs see. Of planes these rows lie apart: they are
-//! copied beside one another, and the outputs back.
+//! A band is a convolution by the same weights over the part of the input that its outputs see. Where that does not lie side by side, as
+//! rows of planes do not, it is copied, and the outputs back.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,18 +16,97 @@ use super::volume::Depth;
 /// Rows of outputs in a band at least: whole patches of every filter. Tests cut smaller images.
 const ROWS: usize = if cfg!(test) { 4 } else { 8 };
 
+/// Columns of outputs in a band at least, where an image has few rows: whole tiles.
+const COLUMNS: usize = if cfg!(test) { 4 } else { 64 };
+
+/// Along which axis a window's outputs are cut, and how many places of it a band has at least: rows, or columns of images that are
+/// lines.
+fn axis(window: &Window) -> (usize, usize) {
+    let [height, width] = window.output;
+    if height < 2 * ROWS && width >= 2 * COLUMNS { (1, COLUMNS) } else { (0, ROWS) }
+}
+
+/// Some outputs of a window: these places along an axis.
+#[derive(Clone, Debug)]
+pub(crate) struct Band {
+    axis: usize,
+    places: Range<usize>,
+}
+
+impl Band {
+    /// These of the bands. The last has what is left.
+    pub(crate) fn of(window: &Window, bands: Range<usize>) -> Band {
+        let (axis, least) = axis(window);
+        let all = (window.output[axis] / least).max(1);
+        let end = if bands.end >= all { window.output[axis] } else { bands.end * least };
+        Band { axis, places: bands.start * least..end }
+    }
+
+    /// The windows of the band, and the part of the input that they see; none where that is nothing.
+    pub(crate) fn within(&self, window: &Window) -> Option<(Window, Band)> {
+        let (window, places) = window.band(self.axis, self.places.clone())?;
+        Some((window, Band { axis: self.axis, places }))
+    }
+
+    /// How its numbers lie in planes of these lengths, each pixel being `step` numbers.
+    pub(crate) fn runs(&self, [height, width]: [usize; 2], step: usize) -> Runs {
+        let (apart, within) =
+            if self.axis == 0 { (height * width * step, width * step) } else { (width * step, step) };
+        Runs { apart, first: self.places.start * within, length: self.places.len() * within }
+    }
+}
+
+/// Runs of numbers, one in each so many.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runs {
+    apart: usize,
+    first: usize,
+    length: usize,
+}
+
+impl Runs {
+    /// Where they are, where it is one run of so many numbers.
+    fn one(&self, numbers: usize) -> Option<Range<usize>> {
+        (numbers == self.apart).then_some(self.first..self.first + self.length)
+    }
+
+    /// How many they are of so many numbers.
+    pub(crate) fn count(&self, numbers: usize) -> usize {
+        numbers / self.apart * self.length
+    }
+
+    /// Takes them out.
+    pub(crate) fn take<T>(&self, from: &[T], to: &mut [T], copy: impl Fn(&[T], &mut [T])) {
+        for (from, to) in from.chunks_exact(self.apart).zip(to.chunks_exact_mut(self.length)) {
+            copy(&from[self.first..self.first + self.length], to);
+        }
+    }
+
+    /// Puts them in.
+    pub(crate) fn put<T>(&self, from: &[T], to: &mut [T], copy: impl Fn(&[T], &mut [T])) {
+        for (from, to) in from.chunks_exact(self.length).zip(to.chunks_exact_mut(self.apart)) {
+            copy(from, &mut to[self.first..self.first + self.length]);
+        }
+    }
+
+    /// The numbers of them, where they lie if that is one run.
+    fn of<'a>(&self, from: &'a [f32]) -> Cow<'a, [f32]> {
+        if let Some(span) = self.one(from.len()) {
+            return Cow::Borrowed(&from[span]);
+        }
+        let mut taken = vec![0.0; self.count(from.len())];
+        self.take(from, &mut taken, copy);
+        Cow::Owned(taken)
+    }
+}
+
 /// Into how many bands the outputs of a window can be cut.
 pub(crate) fn bands(window: &Window) -> usize {
     // Bands that see nothing but zeros are left to their neighbours: then there is one.
-    let bands = (window.output[0] / ROWS).max(1);
-    let seen = |band: usize| window.band(rows(window, band..band + 1)).is_some();
+    let (axis, least) = axis(window);
+    let bands = (window.output[axis] / least).max(1);
+    let seen = |band: usize| Band::of(window, band..band + 1).within(window).is_some();
     if seen(0) && seen(bands - 1) { bands } else { 1 }
-}
-
-/// The rows of these bands. The last has what is left.
-pub(crate) fn rows(window: &Window, bands: Range<usize>) -> Range<usize> {
-    let all = (window.output[0] / ROWS).max(1);
-    bands.start * ROWS..if bands.end >= all { window.output[0] } else { bands.end * ROWS }
 }
 
 impl Body {
@@ -107,44 +186,25 @@ impl Body {
                 self.convolve(image, out, after);
                 continue;
             }
-            let rows = rows(window, part.start - ix * bands..part.end - ix * bands);
-            let (within, seen) = window.band(rows.clone()).context("a band sees nothing")?;
-            let band = self.within(within).context("a convolution is expected")?;
-            let (to, from) = ([window.output[0], window.output[1]], [window.input[0], window.input[1]]);
-            if innermost {
-                let lies = |rows: &Range<usize>, [height, _]: [usize; 2], numbers: usize| {
-                    let line = numbers / height;
-                    rows.start * line..rows.end * line
-                };
-                let span = lies(&rows, to, produced);
-                let after = After { residual: after.residual.map(|r| &r[span.clone()]), ..after };
-                band.convolve(&image[lies(&seen, from, size)], &mut out[span], after);
+            let band = Band::of(window, part.start - ix * bands..part.end - ix * bands);
+            let (within, seen) = band.within(window).context("a band sees nothing")?;
+            let kernel = self.within(within).context("a convolution is expected")?;
+            let step = |numbers: usize, [height, width]: [usize; 2]| {
+                if innermost { numbers / (height * width) } else { 1 }
+            };
+            let seen = seen.runs(window.input, step(size, window.input));
+            let made = band.runs(window.output, step(produced, window.output));
+            let image = seen.of(image);
+            let residual = after.residual.map(|residual| made.of(residual));
+            let after = After { residual: residual.as_deref(), ..after };
+            if let Some(span) = made.one(produced) {
+                kernel.convolve(&image, &mut out[span], after);
             } else {
-                let image = taken(image, from, &seen);
-                let residual = after.residual.map(|r| taken(r, to, &rows));
-                let mut made = vec![0.0; produced / to[0] * rows.len()];
-                band.convolve(&image, &mut made, After { residual: residual.as_deref(), ..after });
-                put(&made, out, to, &rows);
+                let mut band = vec![0.0; made.count(produced)];
+                kernel.convolve(&image, &mut band, after);
+                made.put(&band, out, copy);
             }
         }
         Ok(())
-    }
-}
-
-/// Rows of planes, one behind the other.
-fn taken(planes: &[f32], [height, width]: [usize; 2], rows: &Range<usize>) -> Vec<f32> {
-    let (area, band) = (height * width, rows.len() * width);
-    let mut taken = vec![0.0; planes.len() / area * band];
-    for (plane, to) in planes.chunks_exact(area).zip(taken.chunks_exact_mut(band)) {
-        copy(&plane[rows.start * width..], to);
-    }
-    taken
-}
-
-/// Puts rows back into planes.
-fn put(band: &[f32], planes: &mut [f32], [height, width]: [usize; 2], rows: &Range<usize>) {
-    let each = band.chunks_exact(rows.len() * width);
-    for (from, plane) in each.zip(planes.chunks_exact_mut(height * width)) {
-        copy(from, &mut plane[rows.start * width..rows.end * width]);
     }
 }

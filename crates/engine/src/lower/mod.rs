@@ -28,6 +28,8 @@ mod product;
 mod reduce;
 mod resize;
 mod rows;
+mod split;
+mod units;
 mod volume;
 
 use ic_nn_kernels::{Packing, Precision};
@@ -38,9 +40,10 @@ use tract_onnx::tract_core::ops::cnn::{MaxPool, SumPool};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::identity::Identity;
+use tract_onnx::tract_core::ops::scan::{OptScan, Scan};
 
 use crate::{blockwise, exact};
-pub(crate) use bands::{bands, rows};
+pub(crate) use bands::{Band, bands};
 pub(crate) use node::{Lowered, output};
 
 /// Bytes that a plan's weights may take so that products become fewer: transformed for minimal filtering, to four times what
@@ -102,7 +105,32 @@ pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passe
     if passes.maps {
         lower_maps(model)?;
     }
+    bodies(model, passes)?;
+    if passes.nodes {
+        split::split(model)?;
+    }
     if passes.nodes || passes.maps { model.compact() } else { Ok(()) }
+}
+
+/// Lowers what sequences do in each step. Weights stay f32: what is carried from step to step gathers their errors.
+fn bodies(model: &mut TypedModel, passes: Passes) -> TractResult<()> {
+    for node in model.nodes_mut() {
+        if let Some(scan) = node.op_as_mut::<Scan>() {
+            lower(&mut scan.body, &mut packing(Precision::F32), passes)?;
+        }
+    }
+    Ok(())
+}
+
+/// The nodes on our own kernels of an optimised graph, those in the bodies of its sequences among them.
+pub(crate) fn lowered(model: &TypedModel) -> Vec<&Lowered> {
+    let nodes = model.nodes().iter();
+    nodes
+        .flat_map(|node| match node.op_as::<OptScan>() {
+            Some(scan) => lowered(scan.plan.model()),
+            None => node.op_as::<Lowered>().into_iter().collect(),
+        })
+        .collect()
 }
 
 /// Lowers what maps, sums and moves numbers.

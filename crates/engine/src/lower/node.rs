@@ -16,7 +16,7 @@ use super::floats;
 use super::pool::Picked;
 use super::product::Product;
 use super::volume::Depth;
-use crate::parted::Parted;
+use crate::parted::{Parted, one};
 
 /// What a node computes before what follows.
 #[derive(Clone, Debug)]
@@ -294,32 +294,33 @@ impl EvalOp for Lowered {
 
     fn eval(&self, _ctx: &EvalContext<'_>, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let mut output = output(&self.output)?;
-        self.compute(&inputs, &mut output, 0..self.units())?;
+        self.compute(&inputs, std::slice::from_mut(&mut output), 0..self.units())?;
         Ok(tvec!(output.into_tvalue()))
     }
 }
 
 impl Parted for Lowered {
-    /// Blocks of rows or columns of a product, bands of rows of convolutions.
+    /// Blocks of rows or columns of a product, bands of convolutions, rows or blocks of the rest.
     fn units(&self) -> usize {
         match &*self.body {
             Body::Product(product) => product.units(),
-            body => body.bands() * self.images,
+            body if body.is_of_sums() => body.bands() * self.images,
+            body => body.units(self.output.iter().product()),
         }
     }
 
-    fn begin(&self) -> TractResult<Tensor> {
-        output(&self.output)
+    fn begin(&self) -> TractResult<TVec<Tensor>> {
+        Ok(tvec!(output(&self.output)?))
     }
 
-    fn compute(&self, inputs: &[TValue], out: &mut Tensor, units: Range<usize>) -> TractResult<()> {
+    fn compute(&self, inputs: &[TValue], out: &mut [Tensor], units: Range<usize>) -> TractResult<()> {
         ensure!(!inputs.is_empty() && units.end <= self.units(), "units or operands that it has not");
         let residual = match (self.residual, inputs.last()) {
             (true, Some(last)) => Some(floats(last)?),
             _ => None,
         };
         let after = After { residual, bounds: self.bounds };
-        let mut plain = out.try_as_plain_ram_mut()?;
+        let mut plain = one(out)?.try_as_plain_ram_mut()?;
         let out = plain.as_slice_mut::<f32>()?;
         ensure!(residual.is_none_or(|r| r.len() >= out.len()), "the residual is short");
         let x = floats(&inputs[0])?;
@@ -340,55 +341,7 @@ impl Parted for Lowered {
             | Body::HwcDepthwise(_)) => {
                 body.images((x, out), after, (self.images, self.depth.as_ref(), units))?
             }
-            Body::MaxPool(pool) => {
-                ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
-                pool.run(x, out);
-            }
-            Body::MeanPool(pool) => {
-                ensure!(pool.fits(x.len(), out.len()), "planes and outputs of a pool");
-                pool.run(x, out);
-            }
-            Body::Picked(Picked { plane, stride, first }) => {
-                ic_nn_kernels::pick(x, *plane, *stride, *first, out)
-            }
-            Body::Chain(chain) => {
-                let operands = inputs.iter().map(|input| floats(input)).collect::<TractResult<TVec<_>>>()?;
-                let long = chain.operands().iter().zip(&operands).all(|(lies, x)| x.len() >= lies.numbers());
-                let all = operands.len() == chain.operands().len() && out.len() == chain.length();
-                ensure!(long && all, "an operand of a chain is short");
-                chain.run(&operands, out);
-            }
-            Body::Softmax(softmax) => {
-                let whole = x.len() == out.len() && x.len().is_multiple_of(softmax.part());
-                ensure!(whole, "no whole rows of {} numbers", x.len());
-                softmax.run(x, out);
-            }
-            Body::Norm(norm) => {
-                let whole = x.len() == out.len() && x.len().is_multiple_of(norm.length());
-                ensure!(whole, "no whole rows of {} numbers", x.len());
-                norm.run(x, out);
-            }
-            Body::Reduce(reduce) => {
-                let whole = x.len().is_multiple_of(reduce.part()) && x.len() / reduce.length() == out.len();
-                ensure!(whole, "no whole rows of {} numbers", x.len());
-                reduce.run(x, out);
-            }
-            Body::Swap(swap) => {
-                let whole = x.len() == out.len() && x.len().is_multiple_of(swap.part());
-                ensure!(whole, "no whole parts of {} numbers", x.len());
-                swap.run(x, out);
-            }
-            Body::Shuffle(shuffle) => {
-                let planes = x.len() / shuffle.part();
-                let whole = x.len() == planes * shuffle.part() && out.len() == planes * shuffle.given();
-                ensure!(whole, "no whole planes of {} numbers", x.len());
-                shuffle.run(x, out);
-            }
-            Body::Resample(resample) => {
-                let whole = x.len() == resample.numbers() && out.len() == resample.given();
-                ensure!(whole, "an image of {} numbers", x.len());
-                resample.run(x, out);
-            }
+            body => body.compute(inputs, out, units)?,
         }
         Ok(())
     }

@@ -238,7 +238,9 @@ fn convolution(model: &mut TypedModel, id: usize, packing: &mut Packing) -> Trac
     let mut turned = vec![0.0; outputs * each * places];
     let kernels = floats(&kernel)?.chunks_exact(each * places);
     let swap = Swap::new([in_group, deep.kernel, places]).context("a kernel is too large")?;
-    kernels.zip(turned.chunks_exact_mut(each * places)).for_each(|(from, to)| swap.run(from, to));
+    kernels
+        .zip(turned.chunks_exact_mut(each * places))
+        .for_each(|(from, to)| swap.run(from, to, 0..swap.units(from.len())));
     let sizes = [channels * deep.kernel, outputs, op.group];
     // Each channel by itself is cheaper as tract has it, which cannot be left within.
     let alone = op.group > 1 && in_group == 1 && op.group == outputs;

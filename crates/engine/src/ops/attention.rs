@@ -3,12 +3,14 @@
 //! A row of scores at a time is held, so long sequences take no square of memory. Sums are in f32; where the tensors
 //! are f16, each step rounds as ONNX's definition by operators does.
 
+use std::ops::Range;
+
+use ic_nn_kernels::{Softmax, add_times, dot};
 use tract_onnx::tract_core::ops::array::TypedConcat;
 use tract_onnx::tract_hir::internal::*;
 
-use super::kernel::{Kernel, f32s, i64s, tensor};
+use super::kernel::{Kernel, i64s, part, put, zeros};
 use super::lowered::Wirer;
-use super::recurrent::dot;
 
 /// Attention.
 pub(super) fn attention(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
@@ -152,21 +154,40 @@ fn round(half: bool, x: f32) -> f32 {
 }
 
 pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let mut outputs = zeros(k)?;
+    let shapes: Vec<TVec<usize>> = inputs.iter().map(|input| input.shape().into()).collect();
+    rows(k, inputs, &mut outputs, 0..units(&shapes))?;
+    Ok(outputs)
+}
+
+/// Rows of queries of all heads.
+pub(super) fn units(inputs: &[TVec<usize>]) -> usize {
+    inputs.first().map_or(0, |queries| queries.iter().take(3).product())
+}
+
+/// Computes these rows.
+pub(super) fn rows(
+    k: &Kernel,
+    inputs: &[TValue],
+    outputs: &mut [Tensor],
+    wanted: Range<usize>,
+) -> TractResult<()> {
     let [causal, left, right, mode, past, lengths, half, half_softmax] =
         [0, 1, 2, 3, 4, 5, 6, 7].map(|ix| k.int(ix));
     let (half, half_softmax) = (half != 0, half_softmax != 0);
     let (qs, ks, vs) = (inputs[0].shape(), inputs[1].shape(), inputs[2].shape());
-    let (batch, q_heads, rows, depth) = (qs[0], qs[1], qs[2], qs[3]);
+    let (q_heads, rows, depth) = (qs[1], qs[2], qs[3]);
     let (kv_heads, columns, v_depth) = (ks[1], ks[2], vs[3]);
     let (scale, softcap) = (round(half, k.real(0) as f32), k.real(1) as f32);
-    let scaled = |t: &TValue| -> TractResult<Vec<f32>> {
-        Ok(f32s(t)?.into_iter().map(|x| round(half, x * scale)).collect())
+    // Of each operand what is read: a row, or a head.
+    let scaled = |t: &TValue, at: usize, count: usize| -> TractResult<Vec<f32>> {
+        Ok(part(t, at..at + count)?.into_iter().map(|x| round(half, x * scale)).collect())
     };
-    let (q, keys, values) = (scaled(&inputs[0])?, scaled(&inputs[1])?, f32s(&inputs[2])?);
+    let (mut head, mut keys, mut values) = (usize::MAX, vec![], vec![]);
     let mut rest = inputs.iter().skip(3);
     let mask_shape: Vec<usize> = k.ints.iter().skip(8).take(4).map(|d| *d as usize).collect();
     let mask = match mask_shape.len() {
-        4 => Some(f32s(rest.next().context("no mask")?)?),
+        4 => Some(rest.next().context("no mask")?),
         _ => None,
     };
     let boolean = k.int(12) != 0;
@@ -174,87 +195,82 @@ pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
         0 => None,
         _ => Some(i64s(rest.next().context("no lengths")?)?),
     };
-    let mut y = vec![0f32; batch * q_heads * rows * v_depth];
-    let mut shown = vec![0f32; if k.outputs.len() > 1 { batch * q_heads * rows * columns } else { 0 }];
     let (mut scores, mut bias) = (vec![0f32; columns], vec![0f32; columns]);
-    for b in 0..batch {
+    let mut y = vec![0f32; v_depth];
+    for row in wanted {
+        let (b, h, i) = (row / rows / q_heads, row / rows % q_heads, row % rows);
         let valid = lengths.as_ref().map(|l| l[b]);
         let offset = valid.map_or(past, |valid| valid - rows as i64);
-        for h in 0..q_heads {
-            let kv = b * kv_heads + h / (q_heads / kv_heads);
-            for i in 0..rows {
-                let row = (b * q_heads + h) * rows + i;
-                let at = offset + i as i64;
-                for (j, bias) in bias.iter_mut().enumerate() {
-                    let key = j as i64;
-                    let hidden = (causal != 0 && key > at)
-                        || (left >= 0 && key < at - left)
-                        || (right >= 0 && key > at + right)
-                        || valid.is_some_and(|valid| key >= valid);
-                    *bias = match &mask {
-                        _ if hidden => f32::NEG_INFINITY,
-                        None => 0.0,
-                        Some(mask) => {
-                            let place = |axis: usize, ix: usize| if mask_shape[axis] == 1 { 0 } else { ix };
-                            let short = mask_shape[3] < columns;
-                            if short && j >= mask_shape[3] {
-                                f32::NEG_INFINITY
-                            } else {
-                                let column = if short { j } else { place(3, j) };
-                                let at = ((place(0, b) * mask_shape[1] + place(1, h)) * mask_shape[2]
-                                    + place(2, i))
-                                    * mask_shape[3]
-                                    + column;
-                                match (boolean, mask[at]) {
-                                    (true, 0.0) => f32::NEG_INFINITY,
-                                    (true, _) => 0.0,
-                                    (false, value) => value,
-                                }
-                            }
-                        }
-                    };
-                }
-                let query = &q[row * depth..(row + 1) * depth];
-                for (j, score) in scores.iter_mut().enumerate() {
-                    let at = (kv * columns + j) * depth;
-                    *score = round(half, dot(query, &keys[at..at + depth]));
-                }
-                let mut show = |wanted: i64, scores: &[f32]| {
-                    if mode == wanted && !shown.is_empty() {
-                        shown[row * columns..(row + 1) * columns].copy_from_slice(scores);
-                    }
-                };
-                show(0, &scores);
-                if softcap > 0.0 {
-                    scores.iter_mut().for_each(|s| *s = round(half, softcap * (*s / softcap).tanh()));
-                }
-                show(1, &scores);
-                scores.iter_mut().zip(&bias).for_each(|(s, b)| *s = round(half, *s + b));
-                show(2, &scores);
-                if bias.iter().all(|b| *b == f32::NEG_INFINITY) {
-                    scores.fill(0.0);
-                } else {
-                    softmax(&mut scores, half_softmax);
-                }
-                scores.iter_mut().for_each(|s| *s = round(half, *s));
-                show(3, &scores);
-                let y = &mut y[row * v_depth..(row + 1) * v_depth];
-                for (j, p) in scores.iter().enumerate().filter(|(_, p)| **p != 0.0) {
-                    let at = (kv * columns + j) * v_depth;
-                    y.iter_mut().zip(&values[at..at + v_depth]).for_each(|(y, v)| *y += p * v);
-                }
-            }
+        let kv = b * kv_heads + h / (q_heads / kv_heads);
+        if kv != head {
+            (head, keys) = (kv, scaled(&inputs[1], kv * columns * depth, columns * depth)?);
+            values = part(&inputs[2], kv * columns * v_depth..(kv + 1) * columns * v_depth)?;
         }
+        let at = offset + i as i64;
+        let mask = match mask {
+            Some(mask) => {
+                let place = |axis: usize, ix: usize| if mask_shape[axis] == 1 { 0 } else { ix };
+                let row = (place(0, b) * mask_shape[1] + place(1, h)) * mask_shape[2] + place(2, i);
+                Some(part(mask, row * mask_shape[3]..(row + 1) * mask_shape[3])?)
+            }
+            None => None,
+        };
+        for (j, bias) in bias.iter_mut().enumerate() {
+            let key = j as i64;
+            let hidden = (causal != 0 && key > at)
+                || (left >= 0 && key < at - left)
+                || (right >= 0 && key > at + right)
+                || valid.is_some_and(|valid| key >= valid);
+            *bias = match &mask {
+                _ if hidden => f32::NEG_INFINITY,
+                None => 0.0,
+                Some(mask) => match (boolean, mask.get(j)) {
+                    // A mask that is shorter hides what is beyond it.
+                    (_, None) | (true, Some(0.0)) => f32::NEG_INFINITY,
+                    (true, _) => 0.0,
+                    (false, Some(value)) => *value,
+                },
+            };
+        }
+        let query = scaled(&inputs[0], row * depth, depth)?;
+        for (j, score) in scores.iter_mut().enumerate() {
+            let at = j * depth;
+            *score = round(half, dot(&query, &keys[at..at + depth]));
+        }
+        let mut show = |wanted: i64, scores: &[f32]| match outputs.get_mut(1) {
+            Some(shown) if mode == wanted => put(shown, row * columns, scores),
+            _ => Ok(()),
+        };
+        show(0, &scores)?;
+        if softcap > 0.0 {
+            scores.iter_mut().for_each(|s| *s = round(half, softcap * (*s / softcap).tanh()));
+        }
+        show(1, &scores)?;
+        scores.iter_mut().zip(&bias).for_each(|(s, b)| *s = round(half, *s + b));
+        show(2, &scores)?;
+        if bias.iter().all(|b| *b == f32::NEG_INFINITY) {
+            scores.fill(0.0);
+        } else {
+            softmax(&mut scores, half_softmax);
+        }
+        scores.iter_mut().for_each(|s| *s = round(half, *s));
+        show(3, &scores)?;
+        y.fill(0.0);
+        for (j, p) in scores.iter().enumerate().filter(|(_, p)| **p != 0.0) {
+            let at = j * v_depth;
+            add_times(&mut y, &values[at..at + v_depth], *p);
+        }
+        put(&mut outputs[0], row * v_depth, &y)?;
     }
-    let dt = inputs[0].datum_type();
-    let mut outputs = vec![tensor(dt, &k.shape(0)?, &y)?];
-    if k.outputs.len() > 1 {
-        outputs.push(tensor(dt, &k.shape(1)?, &shown)?);
-    }
-    Ok(outputs)
+    Ok(())
 }
 
+/// The softmax of a row of scores.
 fn softmax(scores: &mut [f32], half: bool) {
+    if let (false, Some(softmax)) = (half, Softmax::new(scores.len(), 1)) {
+        let from = scores.to_vec();
+        return softmax.run(&from, scores, 0..1);
+    }
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0f32;
     for score in scores.iter_mut() {

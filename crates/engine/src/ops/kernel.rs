@@ -163,6 +163,52 @@ pub(crate) fn tensor<T: Datum + Copy>(dt: DatumType, shape: &[usize], values: &[
     Ok(if tensor.datum_type() == dt { tensor } else { tensor.cast_to_dt(dt)?.into_owned() })
 }
 
+/// Some values of a tensor as `f32`, converted where they are of another type.
+pub(crate) fn part(tensor: &Tensor, places: std::ops::Range<usize>) -> TractResult<Vec<f32>> {
+    let missing = || format_err!("values {places:?} of {}", tensor.len());
+    let plain = tensor.try_as_plain_ram()?;
+    Ok(match tensor.datum_type() {
+        DatumType::F32 => plain.as_slice::<f32>()?.get(places.clone()).with_context(missing)?.to_vec(),
+        DatumType::F16 => {
+            let values = plain.as_slice::<f16>()?.get(places.clone()).with_context(missing)?;
+            values.iter().map(|value| value.to_f32()).collect()
+        }
+        DatumType::Bool => {
+            let values = plain.as_slice::<bool>()?.get(places.clone()).with_context(missing)?;
+            values.iter().map(|value| f32::from(u8::from(*value))).collect()
+        }
+        _ => values::<f32>(tensor)?.get(places.clone()).with_context(missing)?.to_vec(),
+    })
+}
+
+/// Zeros for each output.
+pub(crate) fn zeros(k: &Kernel) -> TractResult<Vec<Tensor>> {
+    (0..k.outputs.len()).map(|ix| Tensor::zero_dt(k.outputs[ix].datum_type, &k.shape(ix)?)).collect()
+}
+
+/// Writes numbers into a tensor of floats, from place `first` on.
+pub(crate) fn put(to: &mut Tensor, first: usize, numbers: &[f32]) -> TractResult<()> {
+    let mut plain = to.try_as_plain_ram_mut()?;
+    let there = first..first + numbers.len();
+    let missing = || format_err!("{} numbers from place {first} on", numbers.len());
+    match plain.datum_type() {
+        DatumType::F32 => {
+            let to = plain.as_slice_mut::<f32>()?.get_mut(there).with_context(missing)?;
+            to.copy_from_slice(numbers);
+        }
+        DatumType::F16 => {
+            let to = plain.as_slice_mut::<f16>()?.get_mut(there).with_context(missing)?;
+            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = f16::from_f32(*number));
+        }
+        DatumType::F64 => {
+            let to = plain.as_slice_mut::<f64>()?.get_mut(there).with_context(missing)?;
+            to.iter_mut().zip(numbers).for_each(|(to, number)| *to = f64::from(*number));
+        }
+        dt => bail!("{dt:?}; floats are expected"),
+    }
+    Ok(())
+}
+
 /// The distance of neighbours along each axis of a row-major tensor.
 pub(crate) fn strides(shape: &[usize]) -> Vec<usize> {
     let mut strides = vec![1; shape.len()];

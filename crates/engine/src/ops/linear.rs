@@ -1,6 +1,7 @@
 //! What carries a state from token to token: `LinearAttention`, `CausalConvWithState`, and the cache of
 //! `TensorScatter`.
 
+use ic_nn_kernels::{add_times, dot};
 use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::{Kernel, f32s, i64s, strides, tensor};
@@ -117,20 +118,20 @@ pub(super) fn run_linear_attention(k: &Kernel, inputs: &[TValue]) -> TractResult
                 }
                 if betas > 0 {
                     for (row, key) in state.chunks_exact(d_v).zip(key) {
-                        update.iter_mut().zip(row).for_each(|(u, s)| *u -= s * key);
+                        add_times(&mut update, row, -key);
                     }
                     let rate = beta[at * betas + if betas == 1 { 0 } else { h }];
                     update.iter_mut().for_each(|u| *u *= rate);
                 }
                 for (row, key) in state.chunks_exact_mut(d_v).zip(key) {
-                    row.iter_mut().zip(&update).for_each(|(s, u)| *s += key * u);
+                    add_times(row, &update, *key);
                 }
                 let group = q_heads / kv_heads;
                 for head in h * group..(h + 1) * group {
                     let query = &query[(at * q_heads + head) * d_k..(at * q_heads + head + 1) * d_k];
                     let y = &mut y[(at * q_heads + head) * d_v..(at * q_heads + head + 1) * d_v];
                     for (row, query) in state.chunks_exact(d_v).zip(query) {
-                        y.iter_mut().zip(row).for_each(|(y, s)| *y += query * scale * s);
+                        add_times(y, row, query * scale);
                     }
                 }
             }
@@ -199,7 +200,7 @@ pub(super) fn run_causal_conv(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<
         padded[taps - 1..].copy_from_slice(&x[line * length..(line + 1) * length]);
         let weight = &weight[channel * taps..(channel + 1) * taps];
         for (at, y) in y[line * length..(line + 1) * length].iter_mut().enumerate() {
-            let sum: f32 = padded[at..at + taps].iter().zip(weight).map(|(x, w)| x * w).sum();
+            let sum = dot(&padded[at..at + taps], weight);
             *y = sum + bias.as_ref().map_or(0.0, |b| b[channel]);
             if k.int(0) != 0 {
                 let x = if half { f16::from_f32(*y).to_f32() } else { *y };

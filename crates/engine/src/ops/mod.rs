@@ -7,6 +7,7 @@
 mod attention;
 mod contrib;
 mod control;
+mod cutting;
 mod equal;
 mod filled;
 mod gemm;
@@ -23,6 +24,7 @@ mod quant;
 mod recurrent;
 mod reduce;
 mod spatial;
+mod stepwise;
 #[cfg(test)]
 mod tests;
 
@@ -36,10 +38,12 @@ use tract_onnx::tract_hir::infer::InferenceOp;
 use tract_onnx::tract_hir::internal::TractResult;
 
 use contrib::CONTRIB;
+pub(crate) use cutting::{rows, shorter, ways};
 pub(crate) use kernel::{Fault, Kernel, strides};
 pub(crate) use lowered::Refusal;
 use lowered::{Lowered, Wire};
 pub(crate) use ml::image as tables;
+pub(crate) use stepwise::Stepwise;
 
 /// The operators of ONNX's own domain that are made here, by name.
 const OWN: &[(&str, Wire)] = &[

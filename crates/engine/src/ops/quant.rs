@@ -1,10 +1,12 @@
 //! Quantisation: every integer type, scales by tensor, axis and block, divided as ONNX says and not multiplied by a
 //! rounded reciprocal, which would put ties on the other side.
 
+use std::ops::Range;
+
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::tract_hir::internal::*;
 
-use super::kernel::{Kernel, f32s, i64s, strides, tensor};
+use super::kernel::{Kernel, f32s, i64s, put, strides, tensor};
 use super::lowered::Wirer;
 
 /// The type that attribute `name` says, if it says one.
@@ -221,11 +223,56 @@ pub(super) fn quantize_dynamically(w: &mut Wirer<'_>) -> TractResult<TVec<Outlet
     w.kernel(Kernel::new("DynamicQuantizeLinear", outputs, run_quantize_dynamically), &[x])
 }
 
+/// The scale and the zero point of numbers between these, 0 among them.
+fn scale_of((least, most): (f32, f32)) -> (f32, u8) {
+    let scale = if least == most { 1.0 } else { (most - least) / 255.0 };
+    (scale, (-least / scale).round_ties_even().clamp(0.0, 255.0) as u8)
+}
+
+/// Numbers of a step of a tensor that is quantised by its range.
+const STEP: usize = 1 << 20;
+
+/// Steps through a tensor of so many numbers: for its range, then to quantise it.
+pub(super) fn steps_of(numbers: usize) -> usize {
+    2 * numbers.div_ceil(STEP)
+}
+
+/// Takes these steps. The range lies where the first numbers will, until it is known.
+pub(super) fn quantize_in_steps(
+    _: &Kernel,
+    inputs: &[TValue],
+    outputs: &mut [Tensor],
+    wanted: Range<usize>,
+) -> TractResult<()> {
+    let x = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
+    let blocks = x.len().div_ceil(STEP);
+    let [y, scale, zero] = outputs else { bail!("three outputs are expected") };
+    ensure!(y.len() == x.len() && x.len() >= 8, "as many bytes as numbers, and room for a range");
+    for step in wanted {
+        let place = step % blocks * STEP..(step % blocks * STEP + STEP).min(x.len());
+        if step < blocks {
+            let (ends, _) = y.as_bytes_mut()[..8].as_chunks_mut::<4>();
+            let (least, most) = ic_nn_kernels::span(&x[place]);
+            let [low, high] = [0, 1].map(|ix| f32::from_le_bytes(ends[ix]));
+            (ends[0], ends[1]) = (low.min(least).to_le_bytes(), high.max(most).to_le_bytes());
+            if step + 1 == blocks {
+                let range = [0, 1].map(|ix| f32::from_le_bytes(ends[ix]));
+                let (over, point) = scale_of((range[0], range[1]));
+                put(scale, 0, &[over])?;
+                zero.as_bytes_mut()[0] = point;
+            }
+        } else {
+            let over = f32s(scale)?.first().copied().context("a scale is expected")?;
+            let point = i16::from(zero.as_bytes()[0]);
+            ic_nn_kernels::quantise(&x[place.clone()], over, [0, point], &mut y.as_bytes_mut()[place]);
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn run_quantize_dynamically(_: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let x = inputs[0].try_as_plain_ram()?.as_slice::<f32>()?;
-    let (least, most) = ic_nn_kernels::span(x);
-    let scale = if least == most { 1.0 } else { (most - least) / 255.0 };
-    let zero = (-least / scale).round_ties_even().clamp(0.0, 255.0) as u8;
+    let (scale, zero) = scale_of(ic_nn_kernels::span(x));
     let mut y = Tensor::zero::<u8>(inputs[0].shape())?;
     let mut plain = y.try_as_plain_ram_mut()?;
     ic_nn_kernels::quantise(x, scale, [0, i16::from(zero)], plain.as_slice_mut::<u8>()?);

@@ -3,9 +3,12 @@
 //!
 //! Weights are multiplied in f32, activations are computed in f64.
 
+use std::ops::Range;
+
+use ic_nn_kernels::dot;
 use tract_onnx::tract_hir::internal::*;
 
-use super::kernel::{Kernel, f32s, i64s, tensor};
+use super::kernel::{Kernel, f32s, i64s, put, zeros};
 use super::lowered::Wirer;
 
 /// Gates of each cell, by kind.
@@ -163,21 +166,29 @@ fn activate((code, alpha, beta): Activation, x: f64) -> f64 {
     }
 }
 
-/// A dot product in eight lanes, as the compiler makes SIMD of.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; 8];
-    let (a8, a_rest) = a.as_chunks::<8>();
-    let (b8, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a8.iter().zip(b8) {
-        for (lane, (a, b)) in lanes.iter_mut().zip(a.iter().zip(b)) {
-            *lane += a * b;
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
+pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let mut outputs = zeros(k)?;
+    let shapes: Vec<TVec<usize>> = inputs.iter().map(|input| input.shape().into()).collect();
+    steps(k, inputs, &mut outputs, 0..units(&shapes))?;
+    Ok(outputs)
 }
 
-pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+/// Steps of all sequences in all directions.
+pub(super) fn units(inputs: &[TVec<usize>]) -> usize {
+    let directions = inputs.get(1).and_then(|weights| weights.first());
+    inputs
+        .first()
+        .zip(directions)
+        .map_or(0, |(x, directions)| x.iter().take(2).product::<usize>() * directions)
+}
+
+/// Computes these steps: those of a sequence one after the other, its state meanwhile being where its last one will be.
+pub(super) fn steps(
+    k: &Kernel,
+    inputs: &[TValue],
+    outputs: &mut [Tensor],
+    wanted: Range<usize>,
+) -> TractResult<()> {
     let (kind, batch_first) = (k.int(0), k.int(2) != 0);
     let mut rest = inputs.iter().skip(3);
     let mut optional = |bit: i64| if k.int(5) & bit != 0 { rest.next() } else { None };
@@ -201,12 +212,14 @@ pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
     let y_at = |t: usize, d: usize, b: usize| {
         hidden * if batch_first { (b * steps + t) * directions + d } else { (t * directions + d) * batch + b }
     };
-    let mut y = vec![0f32; steps * directions * batch * hidden];
-    let mut y_h = vec![0f32; directions * batch * hidden];
-    let mut y_c = y_h.clone();
     let mut gates = vec![0f32; rows];
     let mut from_h = vec![0f32; rows];
-    for d in 0..directions {
+    let mut next = wanted.start;
+    while next < wanted.end {
+        let (sequence, first) = (next / steps, next % steps);
+        let end = steps.min(first + wanted.end - next);
+        next = sequence * steps + end;
+        let (d, b) = (sequence / batch, sequence % batch);
         let reverse = k.int(1) == 1 || d == 1;
         let activation: Vec<Activation> = (d * per_cell..(d + 1) * per_cell)
             .map(|ix| (k.int(6 + ix), k.real(1 + 2 * ix), k.real(2 + 2 * ix)))
@@ -216,43 +229,39 @@ pub(super) fn run(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
         let bias_w = bias.as_ref().map(|b| &b[2 * d * rows..(2 * d + 1) * rows]);
         let bias_r = bias.as_ref().map(|b| &b[(2 * d + 1) * rows..(2 * d + 2) * rows]);
         let peephole = peepholes.as_ref().map(|p| &p[3 * d * hidden..3 * (d + 1) * hidden]);
-        for b in 0..batch {
-            let at = state_at(d, b);
-            let take = |first: &Option<Vec<f32>>| match first {
-                Some(first) => first[at..at + hidden].to_vec(),
-                None => vec![0f32; hidden],
-            };
-            let (mut h, mut c) = (take(&first_h), take(&first_c));
-            let length = match &lengths {
-                Some(lengths) => usize::try_from(lengths[b]).unwrap_or(0).min(steps),
-                None => steps,
-            };
-            for step in 0..length {
-                let t = if reverse { length - 1 - step } else { step };
-                let x = &x[x_at(t, b)..x_at(t, b) + width];
-                for row in 0..rows {
-                    gates[row] = dot(&w[row * width..(row + 1) * width], x) + bias_w.map_or(0.0, |b| b[row]);
-                    from_h[row] =
-                        dot(&r[row * hidden..(row + 1) * hidden], &h) + bias_r.map_or(0.0, |b| b[row]);
-                }
-                let cell = Cell { k, activation: &activation, gates: &gates, from_h: &from_h, hidden };
-                match kind {
-                    RNN => cell.rnn(&mut h),
-                    GRU => cell.gru(&mut h, &r[2 * hidden * hidden..], bias_r),
-                    _ => cell.lstm(&mut h, &mut c, peephole),
-                }
-                y[y_at(t, d, b)..y_at(t, d, b) + hidden].copy_from_slice(&h);
+        let at = state_at(d, b);
+        let take = |begin: &Option<Vec<f32>>, so_far: Option<&Tensor>| match (begin, so_far) {
+            (_, Some(state)) if first > 0 => Ok(f32s(state)?[at..at + hidden].to_vec()),
+            (Some(begin), _) => Ok(begin[at..at + hidden].to_vec()),
+            (None, _) => TractResult::Ok(vec![0f32; hidden]),
+        };
+        let mut h = take(&first_h, outputs.get(1))?;
+        let mut c = take(&first_c, outputs.get(2))?;
+        let length = match &lengths {
+            Some(lengths) => usize::try_from(lengths[b]).unwrap_or(0).min(steps),
+            None => steps,
+        };
+        for step in first..end.min(length) {
+            let t = if reverse { length - 1 - step } else { step };
+            let x = &x[x_at(t, b)..x_at(t, b) + width];
+            for row in 0..rows {
+                gates[row] = dot(&w[row * width..(row + 1) * width], x) + bias_w.map_or(0.0, |b| b[row]);
+                from_h[row] = dot(&r[row * hidden..(row + 1) * hidden], &h) + bias_r.map_or(0.0, |b| b[row]);
             }
-            y_h[at..at + hidden].copy_from_slice(&h);
-            y_c[at..at + hidden].copy_from_slice(&c);
+            let cell = Cell { k, activation: &activation, gates: &gates, from_h: &from_h, hidden };
+            match kind {
+                RNN => cell.rnn(&mut h),
+                GRU => cell.gru(&mut h, &r[2 * hidden * hidden..], bias_r),
+                _ => cell.lstm(&mut h, &mut c, peephole),
+            }
+            put(&mut outputs[0], y_at(t, d, b), &h)?;
+        }
+        put(&mut outputs[1], at, &h)?;
+        if let Some(state) = outputs.get_mut(2) {
+            put(state, at, &c)?;
         }
     }
-    let dt = inputs[0].datum_type();
-    let mut outputs = vec![tensor(dt, &k.shape(0)?, &y)?, tensor(dt, &k.shape(1)?, &y_h)?];
-    if k.outputs.len() > 2 {
-        outputs.push(tensor(dt, &k.shape(2)?, &y_c)?);
-    }
-    Ok(outputs)
+    Ok(())
 }
 
 /// One step of one sequence: what the input and the state come to, gate after gate.

@@ -1,11 +1,15 @@
 //! Operators on images that tract lacks: grids, columns, regions, deformed kernels, pooling by powers and its undoing.
 
+use std::ops::Range;
+
+use ic_nn_kernels::dot;
 use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto::AttributeType};
 use tract_onnx::tract_core::ops::math::{Mul, Pow, abs};
 use tract_onnx::tract_hir::internal::*;
 
-use super::kernel::{Kernel, f32s, f64s, i64s, strides, tensor, volume};
+use super::kernel::{Kernel, f32s, f64s, i64s, strides, tensor, volume, zeros};
 use super::lowered::Wirer;
+use crate::parted::one;
 
 /// An attribute of positive integers, one an axis; `default` in each where it is not there.
 fn per_axis(w: &Wirer<'_>, name: &str, axes: usize, default: i64) -> TractResult<Vec<usize>> {
@@ -310,13 +314,25 @@ pub(super) fn max_unpool(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
 }
 
 pub(super) fn run_max_unpool(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<Tensor>> {
+    let mut y = zeros(k)?;
+    max_unpool_of(k, inputs, &mut y, 0..inputs[0].len())?;
+    Ok(y)
+}
+
+/// MaxUnpool of these of the values.
+pub(super) fn max_unpool_of(
+    k: &Kernel,
+    inputs: &[TValue],
+    y: &mut [Tensor],
+    wanted: Range<usize>,
+) -> TractResult<()> {
     let to = k.shape(0)?;
     let inner: Vec<usize> = k.ints.iter().map(|d| *d as usize).collect();
     let (from_steps, to_steps) = (strides(&inner), strides(&to));
-    let mut y = Tensor::zero_dt(inputs[0].datum_type(), &to)?;
     let size = inputs[0].datum_type().size_of();
-    let bytes = y.as_bytes_mut();
-    for (x, index) in inputs[0].as_bytes().chunks_exact(size).zip(i64s(&inputs[1])?) {
+    let bytes = one(y)?.as_bytes_mut();
+    let values = inputs[0].as_bytes().chunks_exact(size).zip(i64s(&inputs[1])?);
+    for (x, index) in values.skip(wanted.start).take(wanted.len()) {
         let volume: usize = inner.iter().product();
         let Some(at) = usize::try_from(index).ok().filter(|at| *at < volume) else {
             bail!("index {index} into {volume} elements");
@@ -325,7 +341,7 @@ pub(super) fn run_max_unpool(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<T
             (0..to.len()).map(|axis| at / from_steps[axis] % inner[axis] * to_steps[axis]).sum();
         bytes[place * size..(place + 1) * size].copy_from_slice(x);
     }
-    Ok(vec![y])
+    Ok(())
 }
 
 /// RoiAlign.
@@ -511,7 +527,7 @@ pub(super) fn run_deform_conv(k: &Kernel, inputs: &[TValue]) -> TractResult<Vec<
             for o in 0..out {
                 let first = o / (out / groups) * per_group * taps;
                 let weight = &weight[o * per_group * taps..(o + 1) * per_group * taps];
-                let sum: f32 = weight.iter().zip(&sampled[first..]).map(|(w, s)| w * s).sum();
+                let sum = dot(weight, &sampled[first..first + weight.len()]);
                 y[(n * out + o) * pixels + pixel] = sum + bias.as_ref().map_or(0.0, |b| b[o]);
             }
         }

@@ -164,7 +164,10 @@ impl Op {
         };
         let limits = Limits::default();
         let mut graph = Graph::load(model.encode_to_vec(), &limits).map_err(|e| e.to_string())?;
-        let outputs = graph.infer(self.inputs, &limits).map_err(|e| e.to_string())?;
+        let outputs = graph.infer(self.inputs.clone(), &limits).map_err(|e| e.to_string())?;
+        graph.cut_small();
+        let cut = graph.infer(self.inputs, &limits).map_err(|e| format!("in parts: {e}"))?;
+        assert!(crate::cut::same(&outputs, &cut), "{outputs:?}, in parts {cut:?}");
         Ok(outputs
             .into_iter()
             .zip(self.outputs)

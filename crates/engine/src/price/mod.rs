@@ -5,9 +5,11 @@
 //! nodes is here. No formula looks at values; where a length depends on them it counts as 1, and the whole is a lower
 //! bound. Prices are the Internet Computer's (`2025-10`), whatever machine this runs on: nothing is measured here.
 
+mod kernels;
 mod operators;
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::scan::OptScan;
 
 use crate::blockwise::Blockwise;
 use crate::exact::Exact;
@@ -39,6 +41,8 @@ const LOWERED: u64 = 2_500;
 /// A run by itself, and for each node of the plan: its state.
 const RUN: u64 = 8_000;
 const STATE: u64 = 350;
+/// A step of a sequence: what is sliced off it, and put where it belongs.
+const SCANNED: u64 = 12_000;
 /// A byte of an input that is brought into the engine, a hundred times.
 const INPUT_BYTE: u64 = 425;
 
@@ -80,13 +84,32 @@ pub(crate) fn node(model: &TypedModel, node: &TypedNode) -> Priced {
         (1_000 + state, true)
     } else if node.op_is::<tract_onnx::tract_hir::ops::konst::Const>() {
         (0, true)
+    } else if let Some(body) = body(model, node) {
+        return body;
     } else {
-        match operators::instructions(model, node) {
+        match kernels::instructions(model, node).or_else(|| operators::instructions(model, node)) {
             Some(instructions) => (NODE + instructions, true),
             None => (NODE + operators::general(model, node), false),
         }
     };
     Priced { instructions, fitted, at_least }
+}
+
+/// What a node takes that runs a graph of its own a known number of times.
+fn body(model: &TypedModel, node: &TypedNode) -> Option<Priced> {
+    let scan = node.op_as::<OptScan>()?;
+    let inputs = model.node_input_facts(node.id).ok()?;
+    let steps = scan.iteration_count(&inputs)?.to_i64().ok()?.max(0) as u64;
+    let (inside, mut each) =
+        (scan.plan.model(), Priced { instructions: SCANNED, fitted: true, at_least: false });
+    for id in scan.plan.order_without_consts() {
+        let Priced { instructions, fitted, at_least } = self::node(inside, inside.node(*id));
+        each.instructions = each.instructions.saturating_add(instructions);
+        each.fitted &= fitted;
+        each.at_least |= at_least;
+    }
+    let instructions = (NODE + RUN).saturating_add(each.instructions.saturating_mul(steps));
+    Some(Priced { instructions, ..each })
 }
 
 /// Elements of an outlet; a length that is not known counts as 1.

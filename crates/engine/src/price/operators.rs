@@ -112,6 +112,9 @@ pub(super) fn instructions(model: &TypedModel, node: &TypedNode) -> Option<u64> 
             }
         }
         "GatherElements" | "GatherNd" | "ScatterNd" | "ScatterElements" => 8_000 + out * 200,
+        "LstmEpilogue" => 3_000 + out * 635,
+        "GridSample" => 5_000 + out * 20_300,
+        "Lrn" => 3_000 + out * 4_100,
         "Topk" => 2_000 + input_shape.iter().product::<u64>() * 890,
         "OneHot" | "Onehot" => 2_000 + out * 335,
         "CumSum" => 3_000 + out * if input_shape.last() == Some(&1) { 310 } else { 100 },

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::lower::Passes;
+use crate::parted::parted;
 use crate::plan::Plan;
 use crate::{Graph, Limits, fixture, one_node};
 
@@ -111,9 +112,10 @@ fn every_model_gives_the_same_cut_as_small_as_can_be() {
         let Some(core) = graph.plans.first_mut().and_then(|plan| Arc::get_mut(&mut plan.core)) else {
             continue;
         };
-        core.largest = 1;
+        core.set_largest(1);
         let model = core.runnable.model();
-        let ops = model.nodes().iter().filter(|n| parted(n.op.as_ref()).is_some_and(|op| op.units() > 1));
+        let several = |n: &&TypedNode| parted(model, n, usize::MAX).is_some_and(|op| op.units() > 1);
+        let ops = model.nodes().iter().filter(several);
         cut.extend(ops.map(|node| node.op.name().to_string()));
         models += 1;
         let parts = graph.infer(inputs, &limits).expect("it runs by parts");

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::lanes::F32x4;
 use crate::maths;
-use crate::random::{many, numbers};
+use crate::random::{in_units, many, numbers};
 
 /// What an operation is, on one number.
 fn plain(operation: Operation, a: f32, b: f32) -> f32 {
@@ -130,7 +130,7 @@ proptest! {
         let chain = Chain::new(length, repeats, steps.clone()).unwrap();
         let mut out = vec![9.0; length];
         let slices: Vec<&[f32]> = operands.iter().map(Vec::as_slice).collect();
-        chain.run(&slices, &mut out);
+        in_units(chain.units(), chain.length() as u64, |units| chain.run(&slices, &mut out, units));
         for (at, (out, expected)) in out.iter().zip(expected(&shape, &shapes, &operands, &steps)).enumerate() {
             prop_assert!(same(*out, expected), "{at}: {out} for {expected}");
         }

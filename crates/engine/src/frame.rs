@@ -1,0 +1,224 @@
+//! A graph under way, node by node: what a run, and a body inside of one of its nodes, is made of.
+//!
+//! A node is a step, and one that takes more than is to be done at a time is several: parts of what it computes, or the nodes of its
+//! body.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{ToDim, ensure, solve_for};
+use tract_onnx::tract_core::plan::SimpleState;
+
+use crate::InferError;
+use crate::body::{Body, Inner};
+use crate::core::Core;
+use crate::error::one_line;
+use crate::ops::Fault;
+use crate::parted::parted;
+
+/// A graph of which some nodes have run.
+pub(crate) struct Frame {
+    pub(crate) state: TypedSimpleState,
+    pub(crate) core: Arc<Core>,
+    under: Option<Under>,
+    /// Steps of the order that are done.
+    pub(crate) at: usize,
+}
+
+/// A node that has begun.
+enum Under {
+    /// Of which some parts have run.
+    Parts(Box<Parts>),
+    /// Whose body is under way.
+    Body(Box<Body>),
+}
+
+/// How far the parts of a node are.
+struct Parts {
+    inputs: TVec<TValue>,
+    outputs: TVec<Tensor>,
+    part: usize,
+    parts: usize,
+}
+
+/// What a step was.
+pub(crate) struct Stepped {
+    /// What it was estimated to take.
+    pub(crate) spent: u64,
+    /// The node that is over with it.
+    pub(crate) node: Option<usize>,
+}
+
+impl Frame {
+    /// Of a graph that has no inputs yet.
+    pub(crate) fn new(core: &Arc<Core>) -> TractResult<Frame> {
+        Ok(Frame { state: SimpleState::new(&core.runnable)?, core: Arc::clone(core), under: None, at: 0 })
+    }
+
+    /// Begins, or begins again, on these inputs.
+    pub(crate) fn begin(&mut self, inputs: TVec<TValue>) -> TractResult<()> {
+        for id in self.core.runnable.order_without_consts() {
+            if let Some(value) = self.state.turn_state.values.get_mut(*id) {
+                *value = None;
+            }
+        }
+        (self.at, self.under) = (0, None);
+        self.state.set_inputs(inputs)
+    }
+
+    /// Whether all its nodes have run.
+    pub(crate) fn is_over(&self) -> bool {
+        self.at >= self.core.costs.len()
+    }
+
+    /// What the next step is to take.
+    pub(crate) fn next(&self) -> u64 {
+        let node = self.core.costs.get(self.at).copied().unwrap_or(0);
+        match &self.under {
+            Some(Under::Parts(parts)) => node / parts.parts as u64,
+            Some(Under::Body(body)) => body.next(self.core.largest),
+            None if node > self.core.largest && self.inner().is_some() => self.core.largest,
+            None => node / self.core.parts(self.at) as u64,
+        }
+    }
+
+    /// The graphs inside the node that is next.
+    fn inner(&self) -> Option<&Arc<Inner>> {
+        self.core.inner.get(self.at).and_then(Option::as_ref)
+    }
+
+    /// Runs the next node, or the next part of it.
+    pub(crate) fn step(&mut self) -> Result<Stepped, InferError> {
+        let core = Arc::clone(&self.core);
+        let Some(&id) = core.runnable.order_without_consts().get(self.at) else {
+            return Ok(Stepped { spent: 0, node: None });
+        };
+        let model = core.runnable.model();
+        let node = model.node(id);
+        let cost = core.costs[self.at];
+        if self.under.is_none() {
+            self.enter(&core, node, cost)?;
+        }
+        let spent = if self.under.is_some() {
+            let (spent, over) = self.go_on(&core, node, cost)?;
+            let Some(outputs) = over else { return Ok(Stepped { spent, node: None }) };
+            self.state.turn_state.values[id] = Some(outputs);
+            spent
+        } else {
+            let operands = self.operands(&core, node)?;
+            self.state.compute_one_with_inputs(id, operands).map_err(|e| fault(node, &e))?;
+            cost
+        };
+        if !core.fixed {
+            self.learn(node).map_err(failed)?;
+        }
+        if core.ends[self.at].contains(&id) {
+            self.state.turn_state.values[id] = None;
+        }
+        self.at += 1;
+        Ok(Stepped { spent, node: Some(id) })
+    }
+
+    /// Begins a node that is gone through in several steps; nothing is under way after where it is run in one.
+    fn enter(&mut self, core: &Core, node: &TypedNode, cost: u64) -> Result<(), InferError> {
+        let inner = core.inner[self.at].as_ref();
+        // tract would plan the branch of an If anew in every run.
+        if cost <= core.largest && !inner.is_some_and(|inner| matches!(**inner, Inner::If(_))) {
+            return Ok(());
+        }
+        let parts = if inner.is_some() { 1 } else { core.parts(self.at) };
+        let under = if let Some(inner) = inner {
+            Under::Body(Box::new(Body::new(inner, self.operands(core, node)?).map_err(failed)?))
+        } else if let Some(op) = parted(core.runnable.model(), node, parts).filter(|_| parts > 1) {
+            let inputs = self.operands(core, node)?;
+            Under::Parts(Box::new(Parts { inputs, outputs: op.begin().map_err(failed)?, part: 0, parts }))
+        } else {
+            return Ok(());
+        };
+        self.under = Some(under);
+        Ok(())
+    }
+
+    /// Goes on with the node that is under way: what that was to take, and the outputs where it is over.
+    #[inline(never)]
+    fn go_on(
+        &mut self,
+        core: &Core,
+        node: &TypedNode,
+        cost: u64,
+    ) -> Result<(u64, Option<TVec<TValue>>), InferError> {
+        let Some(mut under) = self.under.take() else { return Ok((0, None)) };
+        let (spent, over) = match &mut under {
+            Under::Body(body) => body.step(core.largest)?,
+            Under::Parts(under) => {
+                let Parts { inputs, outputs, part, parts } = &mut **under;
+                let op = parted(core.runnable.model(), node, *parts);
+                let op = op.ok_or_else(|| failed(TractError::msg("it has no parts")))?;
+                let units = op.units();
+                let cut = |part: usize| part * units / *parts;
+                op.compute(inputs, outputs, cut(*part)..cut(*part + 1)).map_err(|e| fault(node, &e))?;
+                *part += 1;
+                let over = (part == parts).then(|| std::mem::take(outputs));
+                (cost / *parts as u64, over.map(|all| all.into_iter().map(IntoTValue::into_tvalue).collect()))
+            }
+        };
+        if over.is_none() {
+            self.under = Some(under);
+        }
+        Ok((spent, over))
+    }
+
+    /// Learns lengths that depend on values, from what a node gave.
+    fn learn(&mut self, node: &TypedNode) -> TractResult<()> {
+        let state = &mut self.state.turn_state;
+        let Some(values) = state.values.get(node.id).and_then(Option::as_ref) else { return Ok(()) };
+        for (output, value) in node.outputs.iter().zip(values) {
+            for (expected, length) in output.fact.shape.iter().zip(value.shape()) {
+                let expected = expected.eval(&state.resolved_symbols);
+                match expected.as_i64() {
+                    Some(known) => {
+                        ensure!(known == *length as i64, "a length of {length}, {known} is expected")
+                    }
+                    None => {
+                        let mut symbols = expected.symbols().into_iter();
+                        if let (Some(symbol), None) = (symbols.next(), symbols.next())
+                            && let Some(solved) = solve_for(&symbol, &expected, &length.to_dim())
+                        {
+                            state.resolved_symbols.set(&symbol, solved.to_i64()?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A node's operands, held to its guard. What nobody reads after it is its own.
+    fn operands(&mut self, core: &Core, node: &TypedNode) -> Result<TVec<TValue>, InferError> {
+        let operands = self.state.prepare_inputs(node.id).map_err(failed)?;
+        if let Some(Some(guard)) = core.guards.get(node.id) {
+            guard.check(node, &operands)?;
+        }
+        for end in &core.ends[self.at] {
+            self.state.turn_state.values[*end] = None;
+        }
+        Ok(operands)
+    }
+}
+
+/// What the engine failed at.
+pub(crate) fn failed(e: TractError) -> InferError {
+    InferError::Engine(one_line(&e))
+}
+
+/// What a node failed at: the values it was given, where it says so.
+pub(crate) fn fault(node: &TypedNode, e: &TractError) -> InferError {
+    match e.chain().find_map(|cause| cause.downcast_ref::<Fault>()) {
+        Some(fault) => InferError::Value {
+            node: node.name.clone(),
+            operator: node.op.name().to_string(),
+            reason: fault.to_string(),
+        },
+        None => InferError::Engine(one_line(e)),
+    }
+}
