@@ -34,3 +34,4 @@ mod strangers;
 mod streamed;
 mod upgrade;
 mod uploads;
+mod within;

@@ -1,0 +1,83 @@
+//! Runs that are left within one node: rows, sequences and what tract computes go on over messages as products do.
+
+use ic_nn_host::Host;
+use ic_nn_tests::onnx::{self, Dim, Message, element::FLOAT};
+use ic_nn_tests::service::{Service, request};
+use ic_nn_types::{InferParameters, Tensor};
+
+/// Instructions of a message. Each of the models has a node that takes more.
+const MESSAGE: u64 = 2_000_000_000;
+
+/// Numbers that are small and of all kinds.
+fn numbers(count: usize) -> Vec<f32> {
+    (0..count).map(|at| ((at * 37 + at / 11) % 101) as f32 / 500.0 - 0.1).collect()
+}
+
+fn constant(name: &str, dims: &[i64]) -> Message {
+    let data: Vec<u8> =
+        numbers(dims.iter().product::<i64>() as usize).iter().flat_map(|x| x.to_le_bytes()).collect();
+    onnx::tensor(name, FLOAT, dims, &data)
+}
+
+/// `y` of `x`, whose first axis is of any length.
+fn model(rest: &[i64], rank: usize, nodes: Vec<Message>, initializers: Vec<Message>) -> Vec<u8> {
+    let dims = |first: &'static str, rest: Vec<Dim>| [vec![Dim::Named(first)], rest].concat();
+    let free = ["a", "b", "c"].into_iter().take(rank - 1).map(Dim::Named).collect();
+    onnx::Model {
+        nodes,
+        inputs: vec![onnx::value("x", FLOAT, &dims("n", rest.iter().map(|n| Dim::Is(*n)).collect()))],
+        outputs: vec![onnx::value("y", FLOAT, &dims("m", free))],
+        initializers,
+        ..onnx::Model::default()
+    }
+    .finish()
+}
+
+/// A sequence of 16 numbers a step: what the last state is.
+fn sequence(operator: &str, gates: i64, hidden: i64) -> Vec<u8> {
+    let weights = vec![constant("w", &[1, gates * hidden, 16]), constant("r", &[1, gates * hidden, hidden])];
+    let state =
+        onnx::node(operator, &["x", "w", "r"], &["", "y"], vec![onnx::attribute_int("hidden_size", hidden)]);
+    model(&[1, 16], 3, vec![state], weights)
+}
+
+/// `x` and a constant of `dims` added, then `operator`, then the largest of each row.
+fn elements(dims: &[i64], operator: Message) -> Vec<u8> {
+    let rank = dims.len();
+    let axes = (1..rank as i64).collect::<Vec<_>>();
+    let nodes = vec![
+        onnx::node("Add", &["x", "c"], &["sum"], vec![]),
+        operator,
+        onnx::node("ReduceMax", &["made"], &["y"], vec![onnx::attribute_ints("axes", &axes)]),
+    ];
+    model(&vec![1; rank - 1], rank, nodes, vec![constant("c", dims)])
+}
+
+#[test]
+fn rows_sequences_and_what_tract_computes_are_left_within() {
+    let (plain, short) = (Host::builder(), Host::builder().update_limit(MESSAGE));
+    let hosts = [plain, short].map(|builder| builder.build().expect("a host"));
+    let [whole, service] = hosts.each_ref().map(|host| Service::deploy(host, None));
+    let softmax = onnx::node("Softmax", &["sum"], &["made"], vec![onnx::attribute_int("axis", 2)]);
+    let power = onnx::node("Pow", &["sum", "c"], &["made"], vec![]);
+    let models = [
+        // tract's Scan, and our own kernel.
+        ("lstm", sequence("LSTM", 4, 512), vec![1_200, 1, 16]),
+        ("gru", sequence("GRU", 3, 512), vec![900, 1, 16]),
+        // Neither rows nor columns, and a function that tract computes one by one.
+        ("softmax", elements(&[1, 6_000, 7, 3], softmax), vec![8, 1, 1, 1]),
+        ("power", elements(&[1, 500_000], power), vec![11, 1]),
+    ];
+    for (name, file, shape) in models {
+        whole.upload(name, &file).expect("it is accepted");
+        service.upload(name, &file).expect("its trial goes on");
+        let count = shape.iter().product::<u32>() as usize;
+        let mut asked = request(name, vec![("x".to_owned(), Tensor::from_f32(shape, &numbers(count)))]);
+        let expected = whole.controller().infer(&asked).expect("a message has room for it");
+        assert!(expected.instructions > MESSAGE, "{name} fits a message: {}", expected.instructions);
+        asked.parameters =
+            Some(InferParameters { slice_instructions: Some(MESSAGE / 2), ..Default::default() });
+        let answer = service.controller().infer(&asked).unwrap_or_else(|e| panic!("{name}: {e:?}"));
+        assert!(answer.outputs == expected.outputs, "{name} answers something else");
+    }
+}
