@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use ic_nn_types::{NamedTensor, TensorType};
+use ic_nn_types::NamedTensor;
 use tract_onnx::pb::{AttributeProto, TensorProto};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use crate::core::Core;
 use crate::one_node::{FLOAT, INT64, int, ints, text, value};
+use crate::{Graph, Limits, one_node};
 
 const BOOL: i32 = 9;
-use crate::{Graph, Limits, one_node};
 
 impl Graph {
     /// Has every node that can be cut run in as many parts as there can be.
@@ -27,9 +27,7 @@ pub(crate) fn same(whole: &[NamedTensor], parts: &[NamedTensor]) -> bool {
         |a: &f32, b: &f32| a == b || a.is_nan() && b.is_nan() || (a - b).abs() <= 1e-5 * a.abs().max(1.0);
     let alike = |((name, a), (other, b)): (&NamedTensor, &NamedTensor)| {
         let numbers = match (a.to_f32(), b.to_f32()) {
-            (Some(a), Some(b)) if matches!(whole[0].1.ty, TensorType::FP32) || a.len() == b.len() => {
-                a.iter().zip(&b).all(|(a, b)| near(a, b))
-            }
+            (Some(a), Some(b)) => a.len() == b.len() && a.iter().zip(&b).all(|(a, b)| near(a, b)),
             _ => a.data == b.data,
         };
         name == other && a.ty == b.ty && a.dimensions == b.dimensions && numbers
@@ -216,13 +214,7 @@ fn no_operator_takes_more_than_a_tenth_of_a_message_at_once() {
     }
     for operator in ["ReduceMax", "ReduceMin", "ReduceSumSquare", "ReduceL2", "ReduceProd", "ReduceLogSumExp"]
     {
-        check(
-            operator,
-            13.min(if operator == "ReduceMax" { 13 } else { 11 }),
-            &one,
-            1,
-            vec![ints("axes", &[1])],
-        );
+        check(operator, if operator == "ReduceMax" { 13 } else { 11 }, &one, 1, vec![ints("axes", &[1])]);
     }
     for operator in ["ArgMax", "ArgMin"] {
         check(operator, 13, &one, 1, vec![int("axis", 1)]);

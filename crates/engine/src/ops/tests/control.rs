@@ -1,7 +1,7 @@
 //! If, Loop and Scan.
 
 use ic_nn_types::TensorType::{BOOL, FP32, I64};
-use tract_onnx::pb::{GraphProto, NodeProto, ValueInfoProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::{Op, close};
 
@@ -49,6 +49,22 @@ fn a_condition_of_the_graph_keeps_both_branches() {
     };
     op(&[1.0]).gives(&[2], &[-1.0, 2.0]);
     op(&[0.0]).gives(&[2], &[1.0, 2.0]);
+}
+
+#[test]
+fn branches_that_are_constants_are_given() {
+    let constant = |number: f32| {
+        let mut graph = body(&[], &[], &["a"]);
+        let data = TensorProto { name: "a".into(), data_type: 1, dims: vec![2], ..TensorProto::default() };
+        graph.initializer.push(TensorProto { float_data: vec![number; 2], ..data });
+        graph
+    };
+    let op = |x: f64| {
+        let op = Op::new("If").input(BOOL, &[1], &[x]);
+        op.body("then_branch", constant(3.0)).body("else_branch", constant(4.0))
+    };
+    op(1.0).gives(&[2], &[3.0, 3.0]);
+    op(0.0).gives(&[2], &[4.0, 4.0]);
 }
 
 fn doubling() -> Op {
