@@ -6,11 +6,13 @@
 //! in one order.
 
 mod blockwise;
+mod boxes;
 mod chain;
 mod conv;
 mod depthwise;
 mod exact;
 pub mod far;
+mod found;
 mod hwc;
 pub mod image;
 pub mod lanes;
@@ -26,6 +28,7 @@ pub mod product;
 pub mod quantised;
 #[cfg(test)]
 mod random;
+mod ranking;
 mod reduce;
 mod resample;
 mod room;
@@ -43,6 +46,7 @@ mod window;
 mod winograd;
 
 pub use blockwise::{BlockWeights, Blocks};
+pub use boxes::{Keeping, Kept};
 pub use chain::{Chain, Operation, Repeat, Source, Step};
 pub use conv::{Conv, copy};
 pub use depthwise::Depthwise;
@@ -50,6 +54,7 @@ pub use exact::{
     Bytes, ExactConv, ExactWeights, Two, combine, dequantise, map_bytes, quantise, real, requantise, span,
     sum_lines, sum_rows,
 };
+pub use found::{coordinates, found};
 pub use hwc::{HwcConv, HwcDepthwise};
 pub use lines::Lines;
 pub use mean_pool::{Mean, MeanPool};
@@ -57,6 +62,7 @@ pub use norm::Norm;
 pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};
 pub use price::{Follows, instructions_of_finishing, instructions_of_picking, instructions_of_turning};
+pub use ranking::{by_falling, instructions_of_ranking};
 pub use reduce::{Reduce, Reduction};
 pub use resample::{Axis, Resample};
 pub use shuffle::Shuffle;
