@@ -155,11 +155,16 @@ impl Frame {
                 let op = parted(core.runnable.model(), node, *parts);
                 let op = op.ok_or_else(|| failed(TractError::msg("it has no parts")))?;
                 let units = op.units();
-                let cut = |part: usize| part * units / *parts;
+                // The product may have more than 32 bits.
+                let cut = |part: usize| (part as u64 * units as u64 / *parts as u64) as usize;
                 op.compute(inputs, outputs, cut(*part)..cut(*part + 1)).map_err(|e| fault(node, &e))?;
                 *part += 1;
-                let over = (part == parts).then(|| std::mem::take(outputs));
-                (cost / *parts as u64, over.map(|all| all.into_iter().map(IntoTValue::into_tvalue).collect()))
+                let over = (part == parts).then(|| {
+                    // What parts leave to each other is of no use any more.
+                    outputs.truncate(node.outputs.len());
+                    std::mem::take(outputs).into_iter().map(IntoTValue::into_tvalue).collect()
+                });
+                (cost / *parts as u64, over)
             }
         };
         if over.is_none() {

@@ -16,7 +16,8 @@ pub(crate) trait Parted {
     /// Into how many parts it can be cut.
     fn units(&self) -> usize;
 
-    /// What is to be written, every number of it by one of the parts.
+    /// What is to be written, every number of it by one of the parts: what the operator gives, and behind it what one part leaves to
+    /// the next.
     fn begin(&self) -> TractResult<TVec<Tensor>>;
 
     /// Computes these of its units into what [`Parted::begin`] gave. Those before have been.
@@ -65,7 +66,7 @@ pub(crate) fn run_by_units(model: TypedModel, inputs: TVec<TValue>) -> TractResu
             for unit in 0..op.units() {
                 op.compute(&operands, &mut out, unit..unit + 1)?;
             }
-            return Ok(out.into_iter().map(IntoTValue::into_tvalue).collect());
+            return Ok(out.into_iter().take(node.outputs.len()).map(IntoTValue::into_tvalue).collect());
         }
         match op_state {
             Some(op_state) => op_state.eval(ctx, node.op.as_ref(), operands),

@@ -16,7 +16,7 @@ use crate::core::Core;
 use crate::error::{one_line, refused_or};
 use crate::exact::Exact;
 use crate::lower::Passes;
-use crate::ops::Kernel;
+use crate::ops::{Kernel, Suppressing};
 use crate::run::Run;
 use crate::source::Source;
 use crate::{Arranged, Estimate, InferError, Limits, ModelError, element, held, lower, parts, price};
@@ -287,7 +287,8 @@ fn peak_bytes(model: &TypedModel) -> TractResult<u64> {
         let scratch = node.op.downcast_ref::<Kernel>().map_or(0, |kernel| kernel.scratch)
             + node.op.downcast_ref::<lower::Lowered>().map_or(0, lower::Lowered::scratch)
             + node.op.downcast_ref::<Exact>().map_or(0, Exact::scratch)
-            + node.op.downcast_ref::<Blockwise>().map_or(0, Blockwise::scratch);
+            + node.op.downcast_ref::<Blockwise>().map_or(0, Blockwise::scratch)
+            + Suppressing::of(model, node).map_or(0, |suppressing| suppressing.scratch());
         node.outputs
             .iter()
             .map(|o| {

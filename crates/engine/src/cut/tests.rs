@@ -84,12 +84,13 @@ fn steps(
         raw_data: vec![0; 4 * shape.iter().product::<i64>() as usize],
         ..TensorProto::default()
     });
-    // Boxes that are kept, of a class.
+    // Boxes that are kept of a class: some of several classes, all of one.
+    let classes = inputs.get(1).and_then(|(_, shape)| shape.get(1));
     let kept = TensorProto {
         name: "x2".into(),
         data_type: INT64,
         dims: vec![1],
-        raw_data: 300i64.to_le_bytes().to_vec(),
+        raw_data: if classes == Some(&1) { 0x7fff_ffffi64 } else { 300 }.to_le_bytes().to_vec(),
         ..TensorProto::default()
     };
     let kept = (operator == "NonMaxSuppression").then_some(kept);
@@ -288,13 +289,11 @@ fn no_operator_takes_more_than_a_tenth_of_a_message_at_once() {
     let heads = [int("q_num_heads", 16), int("kv_num_heads", 16), text("update_rule", "linear")];
     check("LinearAttention", 26, &[(FLOAT, tokens), (FLOAT, tokens), (FLOAT, tokens)], 2, heads.to_vec());
     check("CausalConvWithState", 26, &[(FLOAT, &[1, 2048, 16_384]), (FLOAT, &[2048, 1, 4])], 2, vec![]);
-    check(
-        "NonMaxSuppression",
-        11,
-        &[(FLOAT, &[1, 2_000, 4]), (FLOAT, &[1, 80, 2_000]), (INT64, &[1])],
-        1,
-        vec![],
-    );
+    for (classes, boxes) in [(80, 20_000), (1, 60_000)] {
+        let inputs: [(i32, &[i64]); 3] =
+            [(FLOAT, &[1, boxes, 4]), (FLOAT, &[1, classes, boxes]), (INT64, &[1])];
+        check("NonMaxSuppression", 11, &inputs, 1, vec![]);
+    }
     check(
         "ScatterND",
         16,

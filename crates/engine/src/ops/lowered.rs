@@ -357,6 +357,11 @@ impl Wirer<'_> {
         }
     }
 
+    /// A length that is known when its node has run.
+    pub(crate) fn symbol(&self) -> Symbol {
+        self.model.symbols.new_with_prefix("x")
+    }
+
     /// Wires an operator and gives all it puts out.
     pub(crate) fn all(
         &mut self,

@@ -25,6 +25,7 @@ mod recurrent;
 mod reduce;
 mod spatial;
 mod stepwise;
+mod suppress;
 #[cfg(test)]
 mod tests;
 
@@ -44,6 +45,7 @@ pub(crate) use lowered::Refusal;
 use lowered::{Lowered, Wire};
 pub(crate) use ml::image as tables;
 pub(crate) use stepwise::Stepwise;
+pub(crate) use suppress::Suppressing;
 
 /// The operators of ONNX's own domain that are made here, by name.
 const OWN: &[(&str, Wire)] = &[
@@ -83,7 +85,7 @@ const OWN: &[(&str, Wire)] = &[
     ("MatMulInteger", integer::integer),
     ("MaxPool", spatial::pool),
     ("MaxUnpool", spatial::max_unpool),
-    ("NonMaxSuppression", moves::non_max_suppression),
+    ("NonMaxSuppression", suppress::non_max_suppression),
     ("OneHot", moves::one_hot),
     ("OptionalGetElement", moves::get_element),
     ("OptionalHasElement", moves::has_element),

@@ -185,18 +185,6 @@ pub(super) fn pad(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     w.stock(w.node, &given)
 }
 
-/// NonMaxSuppression, which selects nothing where it may select none; tract selects all then.
-pub(super) fn non_max_suppression(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
-    let most = match w.input(2) {
-        Some(most) => w.integers(most, "max_output_boxes_per_class")?.first().copied().unwrap_or(0),
-        None => 0,
-    };
-    if most > 0 {
-        return w.stock_itself();
-    }
-    Ok(tvec![w.konst(Tensor::zero::<i64>(&[0, 3])?)?])
-}
-
 /// GatherND, ScatterND: tract counts no index from the end.
 pub(super) fn by_coordinates(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
     let (data, indices) = (w.need(0)?, w.need(1)?);

@@ -3,7 +3,9 @@
 //! Every node has a formula of its shapes: lowered nodes ask their kernels ([`crate::lower`]), whose tiles' prices are exact;
 //! what tract runs itself is priced by [`operators`], with rates fitted to counts of the canister. What a run takes beside its
 //! nodes is here. No formula looks at values; where a length depends on them it counts as 1, and the whole is a lower
-//! bound. Prices are the Internet Computer's (`2025-10`), whatever machine this runs on: nothing is measured here.
+//! bound. So it is where values decide what is done, how many boxes are compared and numbers found: what such a node takes at most is
+//! what it is cut by ([`Following::worst`]). Prices are the Internet Computer's (`2025-10`), whatever machine this runs on:
+//! nothing is measured here.
 
 mod kernels;
 mod operators;
@@ -12,6 +14,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::scan::OptScan;
 
 use crate::blockwise::Blockwise;
+use crate::cut::Following;
 use crate::exact::Exact;
 use crate::lower::Lowered;
 use crate::streamed::Streamed;
@@ -67,6 +70,8 @@ pub(crate) fn node(model: &TypedModel, node: &TypedNode) -> Priced {
         (NODE + LOWERED + exact.instructions(), true)
     } else if let Some(blockwise) = node.op_as::<Blockwise>() {
         (NODE + LOWERED + blockwise.instructions(), true)
+    } else if let Some(least) = Following::least(model, node) {
+        (NODE + least, true)
     } else if let Some(streamed) = node.op_as::<Streamed>() {
         (NODE + streamed.instructions(), true)
     } else if let Some(at) = model.inputs.iter().position(|input| input.node == node.id) {

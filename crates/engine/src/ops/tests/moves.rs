@@ -64,21 +64,6 @@ fn edges_are_padded_whatever_the_value() {
 }
 
 #[test]
-fn none_are_selected_where_none_may_be() {
-    let op = |most: f64| {
-        Op::new("NonMaxSuppression")
-            .f32(&[1, 1, 4], &[0.0, 0.0, 1.0, 1.0])
-            .f32(&[1, 1, 1], &[0.9])
-            .i64(&[most])
-            .f32(&[1], &[0.5])
-            .f32(&[1], &[0.0])
-            .output(I64)
-    };
-    op(1.0).gives(&[1, 3], &[0.0, 0.0, 0.0]);
-    op(0.0).gives(&[0, 3], &[]);
-}
-
-#[test]
 fn coordinates_are_counted_from_the_end() {
     let op = |at: f64| {
         Op::new("ScatterND").f32(&[3], &[1.0, 2.0, 3.0]).input(I64, &[1, 1], &[at]).f32(&[1], &[9.0])
