@@ -1,12 +1,12 @@
-//! Operators whose parts follow one another: tract's that scatters into what was scattered before, and ours that selects among
-//! boxes, which takes as much as values say.
+//! Operators whose parts follow one another: tract's that scatters into what was scattered before, and ours that select among what there
+//! is, boxes and numbers, which takes as much as values say.
 
 use std::ops::Range;
 
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::ScatterNd;
 
-use crate::ops::Suppressing;
+use crate::ops::{Finding, Suppressing};
 use crate::parted::{Parted, one};
 
 /// An operator that goes on from what its parts before have given.
@@ -15,6 +15,8 @@ pub(crate) enum Following<'a> {
     Scattered { op: &'a ScatterNd, rows: usize, fact: (DatumType, TVec<usize>) },
     /// NonMaxSuppression.
     Suppressed(Suppressing<'a>),
+    /// NonZero.
+    Found(Finding),
 }
 
 impl<'a> Following<'a> {
@@ -28,7 +30,8 @@ impl<'a> Following<'a> {
             let rows = if indices.len() > 1 { indices[0] } else { 1 };
             return Some(Following::Scattered { op, rows, fact: (node.outputs[0].fact.datum_type, data) });
         }
-        Suppressing::of(model, node).map(Following::Suppressed)
+        let suppressed = Suppressing::of(model, node).map(Following::Suppressed);
+        suppressed.or_else(|| Finding::of(model, node).map(Following::Found))
     }
 
     /// What a node takes at least that is none of tract's; where values decide, that is little.
@@ -36,13 +39,15 @@ impl<'a> Following<'a> {
         match Following::of(model, node)? {
             Following::Scattered { .. } => None,
             Following::Suppressed(suppressing) => Some(suppressing.least()),
+            Following::Found(finding) => Some(finding.least()),
         }
     }
 
-    /// What a node takes at most that is priced by what it takes at least: where no box is suppressed.
+    /// What a node takes at most that is priced by what it takes at least: where no box is suppressed, and no number is zero.
     pub(crate) fn worst(model: &TypedModel, node: &TypedNode) -> u64 {
         match Following::of(model, node) {
             Some(Following::Suppressed(suppressing)) => suppressing.most(),
+            Some(Following::Found(finding)) => finding.most(),
             Some(Following::Scattered { .. }) | None => 0,
         }
     }
@@ -53,6 +58,7 @@ impl Parted for Following<'_> {
         match self {
             Following::Scattered { rows, .. } => *rows,
             Following::Suppressed(suppressing) => suppressing.units(),
+            Following::Found(finding) => finding.units(),
         }
     }
 
@@ -60,6 +66,7 @@ impl Parted for Following<'_> {
         match self {
             Following::Scattered { fact: (dt, shape), .. } => Ok(tvec!(Tensor::zero_dt(*dt, shape)?)),
             Following::Suppressed(suppressing) => suppressing.begin(),
+            Following::Found(finding) => finding.begin(),
         }
     }
 
@@ -67,6 +74,7 @@ impl Parted for Following<'_> {
         let op = match self {
             Following::Scattered { op, .. } => op,
             Following::Suppressed(suppressing) => return suppressing.compute(inputs, out, units),
+            Following::Found(finding) => return finding.compute(inputs, out, units),
         };
         let out = one(out)?;
         let [data, indices, updates] = inputs else { bail!("three operands are expected") };

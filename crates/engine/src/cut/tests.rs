@@ -100,7 +100,7 @@ fn steps(
     let ty = match operator {
         "Equal" => BOOL,
         "Where" => FLOAT,
-        "NonMaxSuppression" => INT64,
+        "NonMaxSuppression" | "NonZero" => INT64,
         _ => inputs[0].0,
     };
     let given = (0..outputs).map(|ix| value(&format!("y{ix}"), ty, &[])).collect();
@@ -294,6 +294,8 @@ fn no_operator_takes_more_than_a_tenth_of_a_message_at_once() {
             [(FLOAT, &[1, boxes, 4]), (FLOAT, &[1, classes, boxes]), (INT64, &[1])];
         check("NonMaxSuppression", 11, &inputs, 1, vec![]);
     }
+    check("NonZero", 13, &[(FLOAT, &[1, 2, 4096, 4096])], 1, vec![]);
+    check("NonZero", 13, &[(BOOL, &[1 << 26])], 1, vec![]);
     check(
         "ScatterND",
         16,

@@ -20,6 +20,7 @@ mod lowered;
 mod math;
 mod ml;
 mod moves;
+mod nonzero;
 mod quant;
 mod recurrent;
 mod reduce;
@@ -44,6 +45,7 @@ pub(crate) use kernel::{Fault, Kernel, strides};
 pub(crate) use lowered::Refusal;
 use lowered::{Lowered, Wire};
 pub(crate) use ml::image as tables;
+pub(crate) use nonzero::Finding;
 pub(crate) use stepwise::Stepwise;
 pub(crate) use suppress::Suppressing;
 
@@ -129,6 +131,7 @@ fn stock() -> &'static Onnx {
         gemm::register(&mut onnx.op_register);
         logsumexp::register(&mut onnx.op_register);
         ml::register(&mut onnx.op_register);
+        nonzero::register(&mut onnx.op_register);
         onnx
     })
 }

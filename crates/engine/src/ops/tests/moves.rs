@@ -1,8 +1,11 @@
 //! What moves elements.
 
 use ic_nn_types::TensorType::*;
+use tract_onnx::pb::TensorProto;
 
 use super::Op;
+use crate::Limits;
+use crate::one_node::{FLOAT, INT64, load, value};
 
 fn counted(n: u32) -> Vec<f64> {
     (0..n).map(f64::from).collect()
@@ -61,6 +64,33 @@ fn edges_are_padded_whatever_the_value() {
     Op::new("Pad").f32(&[3], &[1.0, 2.0, 3.0]).i64(&[2.0, -1.0]).refuses(&["below 0"]);
     op("edge").gives(&[5], &[1.0, 1.0, 1.0, 2.0, 3.0]);
     op("reflect").gives(&[5], &[3.0, 2.0, 1.0, 2.0, 3.0]);
+}
+
+#[test]
+fn what_is_not_zero_is_found_where_it_is() {
+    let op = |ty, shape: &[u32], values: &[f64]| Op::new("NonZero").input(ty, shape, values).output(I64);
+    op(FP32, &[2, 3], &[1.0, 0.0, -0.0, 0.5, 0.0, 2.0]).gives(&[2, 3], &[0.0, 1.0, 1.0, 0.0, 0.0, 2.0]);
+    op(BOOL, &[1, 1, 4], &[0.0, 1.0, 1.0, 0.0]).gives(&[3, 2], &[0.0, 0.0, 0.0, 0.0, 1.0, 2.0]);
+    op(I64, &[3], &[0.0, 0.0, 7.0]).gives(&[1, 1], &[2.0]);
+    op(U8, &[2, 1, 2], &[3.0, 0.0, 4.0, 5.0]).gives(&[3, 3], &[0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]);
+    op(I64, &[1], &[0.0]).gives(&[1, 0], &[]);
+    op(FP32, &[2, 0], &[]).gives(&[2, 0], &[]);
+    op(FP32, &[], &[3.0]).gives(&[0, 1], &[]);
+}
+
+#[test]
+fn what_is_not_zero_in_a_constant_is_known_beforehand() {
+    let numbers = [0f32, 2.0, -0.0, f32::NAN].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let dims = vec![2, 2];
+    let x =
+        TensorProto { name: "x".into(), data_type: FLOAT, dims, raw_data: numbers, ..TensorProto::default() };
+    let (given, gives) = (value("x", FLOAT, &[2, 2]), value("y", INT64, &[2, 2]));
+    let graph = load(("", "NonZero"), vec![given], vec![x], vec![gives], vec![], ("", 13));
+    let outputs =
+        graph.and_then(|mut graph| graph.infer(vec![], &Limits::default()).map_err(|e| e.to_string()));
+    let (_, found) = outputs.expect("it is found").swap_remove(0);
+    let found: Vec<i64> = found.data.as_chunks().0.iter().map(|b| i64::from_le_bytes(*b)).collect();
+    assert_eq!(found, [0, 1, 1, 1]);
 }
 
 #[test]
