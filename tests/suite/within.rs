@@ -1,7 +1,10 @@
 //! Runs that are left within one node: rows, sequences and what tract computes go on over messages as products do.
 
 use ic_nn_host::Host;
-use ic_nn_tests::onnx::{self, Dim, Message, element::FLOAT};
+use ic_nn_tests::onnx::{
+    self, Dim, Message,
+    element::{FLOAT, INT64},
+};
 use ic_nn_tests::service::{Service, request};
 use ic_nn_types::{InferParameters, Tensor};
 
@@ -53,6 +56,18 @@ fn elements(dims: &[i64], operator: Message) -> Vec<u8> {
     model(&vec![1; rank - 1], rank, nodes, vec![constant("c", dims)])
 }
 
+/// What `nodes` make of `found`: two rows of as many numbers as `x` and a constant of `dims` have sums that are not 0.
+fn found(dims: &[i64], nodes: Vec<Message>, initializers: Vec<Message>) -> Vec<u8> {
+    let mut all = vec![
+        onnx::node("Add", &["x", "c"], &["sum"], vec![]),
+        onnx::node("NonZero", &["sum"], &["places"], vec![]),
+    ];
+    all.extend(nodes);
+    all.push(onnx::node("ReduceMax", &["made"], &["y"], vec![onnx::attribute_ints("axes", &[1])]));
+    let constants = [vec![constant("c", dims)], initializers].concat();
+    model(&vec![1; dims.len() - 1], dims.len(), all, constants)
+}
+
 #[test]
 fn rows_sequences_and_what_tract_computes_are_left_within() {
     let (plain, short) = (Host::builder(), Host::builder().update_limit(MESSAGE));
@@ -60,7 +75,24 @@ fn rows_sequences_and_what_tract_computes_are_left_within() {
     let [whole, service] = hosts.each_ref().map(|host| Service::deploy(host, None));
     let softmax = onnx::node("Softmax", &["sum"], &["made"], vec![onnx::attribute_int("axis", 2)]);
     let power = onnx::node("Pow", &["sum", "c"], &["made"], vec![]);
+    let to_float = || onnx::attribute_int("to", 1);
+    let power_of_places = vec![
+        onnx::node("Cast", &["places"], &["found"], vec![to_float()]),
+        onnx::node("Pow", &["half", "found"], &["made"], vec![]),
+    ];
+    // Rows that the second coordinate picks, times a matrix.
+    let rows = vec![
+        onnx::node("Gather", &["places", "second"], &["picked"], vec![onnx::attribute_int("axis", 0)]),
+        onnx::node("Gather", &["table", "picked"], &["rows"], vec![]),
+        onnx::node("MatMul", &["rows", "matrix"], &["made"], vec![]),
+    ];
+    let second = onnx::tensor("second", INT64, &[], &1i64.to_le_bytes());
+    let half = onnx::tensor("half", FLOAT, &[], &0.5f32.to_le_bytes());
+    let tables = vec![second, constant("table", &[64, 512]), constant("matrix", &[512, 512])];
     let models = [
+        // Lengths that values decide: a function of numbers, and a product.
+        ("places", found(&[1, 6_000], power_of_places, vec![half]), vec![330, 1]),
+        ("picked", found(&[1, 64], rows, tables), vec![80, 1]),
         // tract's Scan, and our own kernel.
         ("lstm", sequence("LSTM", 4, 512), vec![900, 1, 16]),
         ("gru", sequence("GRU", 3, 512), vec![450, 1, 16]),

@@ -13,6 +13,7 @@ use tract_onnx::tract_core::ops::scan::{InputMapping, OptScan, ScanInfo};
 use crate::InferError;
 use crate::core::Core;
 use crate::frame::{Frame, failed};
+use crate::lower;
 
 /// The graphs inside a node.
 pub(crate) enum Inner {
@@ -20,16 +21,24 @@ pub(crate) enum Inner {
     Scan { scan: OptScan, core: Arc<Core>, steps: usize },
     /// Of an If, each with the node's inputs that are its own: what is taken, then what is otherwise.
     If([(Vec<usize>, Arc<Core>); 2]),
+    /// Of what was planned when its operands had come.
+    Late(Arc<Core>),
 }
 
 impl Inner {
     /// Of a node; none where it has no graph inside, or one that only tract goes through: with a delay, with a state that lasts from run
-    /// to run, or with lengths that depend on values.
+    /// to run, or as many steps as values say.
     /// `nested` graphs are inside of another node themselves: what carries a state there begins as tract says.
-    pub(crate) fn of(model: &TypedModel, node: &TypedNode, nested: bool) -> TractResult<Option<Inner>> {
+    pub(crate) fn of(
+        model: &TypedModel,
+        node: &TypedNode,
+        nested: bool,
+        largest: u64,
+    ) -> TractResult<Option<Inner>> {
         if let Some(op) = node.op_as::<IfThenElse>() {
             let branch = |body: &TypedModel, inputs: &Vec<usize>| -> TractResult<(Vec<usize>, Arc<Core>)> {
-                Ok((inputs.clone(), Arc::new(Core::inside(body.clone().into_optimized()?.into_runnable()?)?)))
+                let body = lower::planned(body.clone())?.into_runnable()?;
+                Ok((inputs.clone(), Arc::new(Core::inside(body, largest)?)))
             };
             return Ok(Some(Inner::If([
                 branch(&op.then_body, &op.then_input_mapping)?,
@@ -46,8 +55,17 @@ impl Inner {
             && op.output_mapping.iter().filter_map(|output| output.scan).all(|(_, info)| plain(&info))
             && node.outputs.iter().all(|output| output.fact.shape.is_concrete());
         let Some(steps) = steps.filter(|steps| known && *steps > 0) else { return Ok(None) };
-        let core = Arc::new(Core::inside(Arc::clone(&op.plan))?);
-        Ok(core.fixed.then(|| Inner::Scan { scan: op.clone(), core, steps }))
+        let core = Arc::new(Core::inside(Arc::clone(&op.plan), largest)?);
+        Ok(Some(Inner::Scan { scan: op.clone(), core, steps }))
+    }
+
+    /// Whether it is gone through here however little it takes: tract would plan the branch of an If anew in every run, and what takes
+    /// little may take much where lengths depend on values.
+    pub(crate) fn always(&self) -> bool {
+        match self {
+            Inner::Scan { core, .. } => !core.fixed,
+            Inner::If(_) | Inner::Late(_) => true,
+        }
     }
 
     /// What all of it takes: of an If the dearer branch.
@@ -55,6 +73,7 @@ impl Inner {
         match self {
             Inner::Scan { core, steps, .. } => core.cost.saturating_mul(*steps as u64),
             Inner::If([(_, then), (_, otherwise)]) => then.cost.max(otherwise.cost),
+            Inner::Late(core) => core.cost,
         }
     }
 }
@@ -85,16 +104,22 @@ impl Body {
                 let Some(condition) = inputs.first() else { bail!("a condition is expected") };
                 (if condition.cast_to_scalar::<bool>()? { &then.1 } else { &otherwise.1 }, tvec![])
             }
+            Inner::Late(core) => (core, tvec![]),
         };
         let frame = Frame::new(core)?;
         let mut body = Body { inner: Arc::clone(inner), frame, inputs, done: 0, carried, outputs: tvec![] };
-        if let Inner::If(branches) = &*Arc::clone(inner) {
-            let taken = branches.iter().find(|(_, core)| Arc::ptr_eq(core, &body.frame.core));
-            let places = taken.map_or(&[][..], |(places, _)| places);
-            let given = places.iter().filter_map(|place| body.inputs.get(*place).cloned()).collect();
-            body.frame.begin(given)?;
-        } else {
-            body.enter()?;
+        match &**inner {
+            Inner::If(branches) => {
+                let taken = branches.iter().find(|(_, core)| Arc::ptr_eq(core, &body.frame.core));
+                let places = taken.map_or(&[][..], |(places, _)| places);
+                let given = places.iter().filter_map(|place| body.inputs.get(*place).cloned()).collect();
+                body.frame.begin(given)?;
+            }
+            Inner::Late(_) => {
+                let given = std::mem::take(&mut body.inputs);
+                body.frame.begin(given)?;
+            }
+            Inner::Scan { .. } => body.enter()?,
         }
         Ok(body)
     }
@@ -103,7 +128,7 @@ impl Body {
     pub(crate) fn next(&self, largest: u64) -> u64 {
         let left = match &*self.inner {
             Inner::Scan { core, steps, .. } => core.cost.saturating_mul((steps - self.done) as u64),
-            Inner::If(_) => self.frame.core.cost,
+            Inner::If(_) | Inner::Late(_) => self.frame.core.cost,
         };
         left.min(largest).max(self.frame.next())
     }

@@ -38,32 +38,35 @@ pub(crate) struct Core {
 impl Core {
     /// Of an optimised graph.
     pub(crate) fn new(model: TypedModel) -> TractResult<Core> {
-        Core::of(model.into_runnable()?, false)
+        Core::of(model.into_runnable()?, false, LARGEST)
     }
 
-    /// Of a graph inside a node.
-    pub(crate) fn inside(runnable: Arc<TypedSimplePlan>) -> TractResult<Core> {
-        Core::of(runnable, true)
+    /// Of a graph inside a node, whose parts are to take at most `largest`.
+    pub(crate) fn inside(runnable: Arc<TypedSimplePlan>, largest: u64) -> TractResult<Core> {
+        Core::of(runnable, true, largest)
     }
 
-    fn of(runnable: Arc<TypedSimplePlan>, nested: bool) -> TractResult<Core> {
+    /// Of a node that was planned when its operands had come.
+    pub(crate) fn late(runnable: Arc<TypedSimplePlan>, largest: u64) -> TractResult<Core> {
+        Core::of(runnable, false, largest)
+    }
+
+    fn of(runnable: Arc<TypedSimplePlan>, nested: bool, largest: u64) -> TractResult<Core> {
         let (model, order) = (runnable.model(), runnable.order_without_consts());
         let fixed = model.nodes().iter().flat_map(|n| &n.outputs).all(|o| o.fact.shape.is_concrete());
         let guards = model.nodes().iter().map(|n| Guard::of(n.op.as_ref())).collect();
         let mut inner = vec![];
         for id in order {
-            inner.push(Inner::of(model, model.node(*id), nested)?.map(Arc::new));
+            inner.push(Inner::of(model, model.node(*id), nested, largest)?.map(Arc::new));
         }
         let cost = |(id, inner): (&usize, &Option<Arc<Inner>>)| {
-            let priced = price::node(model, model.node(*id)).instructions;
-            let most = inner.as_ref().map_or(0, |inner| inner.cost());
-            priced.max(most).max(Following::worst(model, model.node(*id)))
+            self::cost(model, model.node(*id)).max(inner.as_ref().map_or(0, |inner| inner.cost()))
         };
         let costs: Vec<u64> = order.iter().zip(&inner).map(cost).collect();
         let cost = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(*cost));
         let ends = ends(model, order)?;
         let stepped = !model.input_outlets()?.is_empty();
-        Ok(Core { runnable, guards, ends, costs, cost, inner, fixed, stepped, largest: LARGEST })
+        Ok(Core { runnable, guards, ends, costs, cost, inner, fixed, stepped, largest })
     }
 }
 
@@ -75,13 +78,7 @@ impl Core {
         else {
             return 1;
         };
-        // Most steps are small; whether they could be cut need not be asked.
-        if *cost <= self.largest {
-            return 1;
-        }
-        let wanted = cost.div_ceil(self.largest) as usize;
-        let units = parted(model, model.node(*id), wanted).map_or(1, |parted| parted.units());
-        wanted.clamp(1, units.max(1))
+        parts(model, model.node(*id), *cost, self.largest)
     }
 
     /// The same whose steps take at most so many instructions, if they can be cut.
@@ -91,6 +88,7 @@ impl Core {
         for inner in self.inner.iter_mut().flatten() {
             match Arc::get_mut(inner) {
                 Some(Inner::Scan { core, .. }) => Arc::get_mut(core).expect("not run").set_largest(largest),
+                Some(Inner::Late(_)) => panic!("what is planned late is no part of a plan"),
                 Some(Inner::If(branches)) => branches
                     .iter_mut()
                     .for_each(|(_, core)| Arc::get_mut(core).expect("not run").set_largest(largest)),
@@ -98,6 +96,22 @@ impl Core {
             }
         }
     }
+}
+
+/// What a node takes that has no graph inside.
+pub(crate) fn cost(model: &TypedModel, node: &TypedNode) -> u64 {
+    price::node(model, node).instructions.max(Following::worst(model, node))
+}
+
+/// Into how many parts a node that takes `cost` is cut, of at most `largest` each.
+pub(crate) fn parts(model: &TypedModel, node: &TypedNode, cost: u64, largest: u64) -> usize {
+    // Most steps are small; whether they could be cut need not be asked.
+    if cost <= largest {
+        return 1;
+    }
+    let wanted = cost.div_ceil(largest) as usize;
+    let units = parted(model, node, wanted).map_or(1, |parted| parted.units());
+    wanted.clamp(1, units.max(1))
 }
 
 /// For each place of `order` the nodes whose values nobody reads after it.

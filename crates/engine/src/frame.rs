@@ -9,12 +9,13 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{ToDim, ensure, solve_for};
 use tract_onnx::tract_core::plan::SimpleState;
 
-use crate::InferError;
 use crate::body::{Body, Inner};
 use crate::core::Core;
 use crate::error::one_line;
+use crate::late::Late;
 use crate::ops::Fault;
-use crate::parted::parted;
+use crate::parted::{Parted, parted};
+use crate::{InferError, ModelError};
 
 /// A graph of which some nodes have run.
 pub(crate) struct Frame {
@@ -23,6 +24,10 @@ pub(crate) struct Frame {
     under: Option<Under>,
     /// Steps of the order that are done.
     pub(crate) at: usize,
+    /// The node that is next, where its lengths depend on values.
+    late: Option<Box<Late>>,
+    /// Bytes that its values may take, which lengths that depend on values are held to.
+    pub(crate) available: u64,
 }
 
 /// A node that has begun.
@@ -52,7 +57,14 @@ pub(crate) struct Stepped {
 impl Frame {
     /// Of a graph that has no inputs yet.
     pub(crate) fn new(core: &Arc<Core>) -> TractResult<Frame> {
-        Ok(Frame { state: SimpleState::new(&core.runnable)?, core: Arc::clone(core), under: None, at: 0 })
+        Ok(Frame {
+            state: SimpleState::new(&core.runnable)?,
+            core: Arc::clone(core),
+            under: None,
+            at: 0,
+            late: None,
+            available: u64::MAX,
+        })
     }
 
     /// Begins, or begins again, on these inputs.
@@ -62,7 +74,8 @@ impl Frame {
                 *value = None;
             }
         }
-        (self.at, self.under) = (0, None);
+        (self.at, self.under, self.late) = (0, None, None);
+        self.state.turn_state.resolved_symbols = SymbolValues::default();
         self.state.set_inputs(inputs)
     }
 
@@ -73,12 +86,29 @@ impl Frame {
 
     /// What the next step is to take.
     pub(crate) fn next(&self) -> u64 {
-        let node = self.core.costs.get(self.at).copied().unwrap_or(0);
+        let (node, largest) = (self.cost(), self.core.largest);
         match &self.under {
             Some(Under::Parts(parts)) => node / parts.parts as u64,
-            Some(Under::Body(body)) => body.next(self.core.largest),
-            None if node > self.core.largest && self.inner().is_some() => self.core.largest,
-            None => node / self.core.parts(self.at) as u64,
+            Some(Under::Body(body)) => body.next(largest),
+            None => match &self.late {
+                Some(late) if late.is_unplanned() => late.planning(),
+                _ if node > largest && self.inner().is_some() => largest,
+                _ => node / self.parts() as u64,
+            },
+        }
+    }
+
+    /// What the node that is next takes.
+    fn cost(&self) -> u64 {
+        let planned = self.core.costs.get(self.at).copied().unwrap_or(0);
+        self.late.as_ref().map_or(planned, |late| planned.max(late.cost))
+    }
+
+    /// Into how many parts it is cut.
+    fn parts(&self) -> usize {
+        match &self.late {
+            Some(late) => late.parts(self.core.largest),
+            None => self.core.parts(self.at),
         }
     }
 
@@ -93,11 +123,15 @@ impl Frame {
         let Some(&id) = core.runnable.order_without_consts().get(self.at) else {
             return Ok(Stepped { spent: 0, node: None });
         };
-        let model = core.runnable.model();
-        let node = model.node(id);
-        let cost = core.costs[self.at];
+        let node = core.runnable.model().node(id);
+        let cost = self.cost();
         if self.under.is_none() {
+            self.admit(&core, node)?;
             self.enter(&core, node, cost)?;
+            // Planning is a step of its own: how the node goes on is known then.
+            if let Some(late) = self.late.as_ref().filter(|late| late.is_unplanned()) {
+                return Ok(Stepped { spent: late.planning(), node: None });
+            }
         }
         let spent = if self.under.is_some() {
             let (spent, over) = self.go_on(&core, node, cost)?;
@@ -116,27 +150,92 @@ impl Frame {
             self.state.turn_state.values[id] = None;
         }
         self.at += 1;
+        if !core.fixed {
+            // A node that cannot be told by itself is left whole.
+            self.late = self.look_ahead(&core).ok().flatten().map(Box::new);
+        }
         Ok(Stepped { spent, node: Some(id) })
+    }
+
+    /// The node that is next by itself, where its lengths depend on values that have come.
+    #[inline(never)]
+    fn look_ahead(&self, core: &Core) -> TractResult<Option<Late>> {
+        let model = core.runnable.model();
+        let Some(id) = core.runnable.order_without_consts().get(self.at) else { return Ok(None) };
+        let node = model.node(*id);
+        if core.inner[self.at].is_some() {
+            return Ok(None);
+        }
+        let mut operands = vec![];
+        for outlet in &node.inputs {
+            let fact = model.outlet_fact(*outlet)?;
+            let values = self.state.turn_state.values.get(outlet.node).and_then(Option::as_ref);
+            operands.push(match values.and_then(|values| values.get(outlet.slot)) {
+                Some(value) if fact.konst.is_none() && fact.is_plain() => {
+                    value.datum_type().fact(value.shape())
+                }
+                _ => fact.clone(),
+            });
+        }
+        Late::of(model, node, &operands, &self.state.turn_state.resolved_symbols, core.largest)
+    }
+
+    /// Holds the node that is next to the memory that there is, where only its operands tell what it needs.
+    fn admit(&self, core: &Core, node: &TypedNode) -> Result<(), InferError> {
+        let Some(late) = &self.late else { return Ok(()) };
+        let alive = core.runnable.order_without_consts().iter();
+        let alive = alive.filter_map(|id| self.state.turn_state.values.get(*id)?.as_ref()).flatten();
+        let alive: u64 = alive.map(|value| (value.len() * value.datum_type().size_of()) as u64).sum();
+        let needed = alive.saturating_add(late.bytes);
+        if needed <= self.available {
+            return Ok(());
+        }
+        let what = format!("node `{}` ({}), on as many values as there are,", node.name, node.op.name());
+        Err(ModelError::TooLarge { what, needed, available: self.available }.into())
     }
 
     /// Begins a node that is gone through in several steps; nothing is under way after where it is run in one.
     fn enter(&mut self, core: &Core, node: &TypedNode, cost: u64) -> Result<(), InferError> {
-        let inner = core.inner[self.at].as_ref();
-        // tract would plan the branch of an If anew in every run.
-        if cost <= core.largest && !inner.is_some_and(|inner| matches!(**inner, Inner::If(_))) {
+        if let Some(late) = &self.late
+            && let Some(planned) = late.planned(core.largest).map_err(failed)?
+        {
+            // Constants are constants there too.
+            let model = core.runnable.model();
+            let given = |outlet: &OutletId| model.outlet_fact(*outlet).is_ok_and(|fact| fact.konst.is_none());
+            let operands = self.operands(core, node)?.into_iter().zip(&node.inputs);
+            let operands = operands.filter(|(_, outlet)| given(outlet)).map(|(operand, _)| operand).collect();
+            self.under = Some(Under::Body(Box::new(Body::new(&planned, operands).map_err(failed)?)));
             return Ok(());
         }
-        let parts = if inner.is_some() { 1 } else { core.parts(self.at) };
+        let inner = core.inner[self.at].as_ref();
+        if cost <= core.largest && !inner.is_some_and(|inner| inner.always()) {
+            return Ok(());
+        }
+        let parts = if inner.is_some() { 1 } else { self.parts() };
         let under = if let Some(inner) = inner {
             Under::Body(Box::new(Body::new(inner, self.operands(core, node)?).map_err(failed)?))
-        } else if let Some(op) = parted(core.runnable.model(), node, parts).filter(|_| parts > 1) {
-            let inputs = self.operands(core, node)?;
-            Under::Parts(Box::new(Parts { inputs, outputs: op.begin().map_err(failed)?, part: 0, parts }))
+        } else if parts > 1 {
+            let op = self.parted(core, node, parts).map(|op| op.begin());
+            let Some(outputs) = op.transpose().map_err(failed)? else { return Ok(()) };
+            Under::Parts(Box::new(Parts { inputs: self.operands(core, node)?, outputs, part: 0, parts }))
         } else {
             return Ok(());
         };
         self.under = Some(under);
         Ok(())
+    }
+
+    /// How the node that is next is computed in so many parts.
+    fn parted<'a>(
+        &'a self,
+        core: &'a Core,
+        node: &'a TypedNode,
+        parts: usize,
+    ) -> Option<Box<dyn Parted + 'a>> {
+        match &self.late {
+            Some(late) => parted(&late.model, late.node(), parts),
+            None => parted(core.runnable.model(), node, parts),
+        }
     }
 
     /// Goes on with the node that is under way: what that was to take, and the outputs where it is over.
@@ -152,7 +251,7 @@ impl Frame {
             Under::Body(body) => body.step(core.largest)?,
             Under::Parts(under) => {
                 let Parts { inputs, outputs, part, parts } = &mut **under;
-                let op = parted(core.runnable.model(), node, *parts);
+                let op = self.parted(core, node, *parts);
                 let op = op.ok_or_else(|| failed(TractError::msg("it has no parts")))?;
                 let units = op.units();
                 // The product may have more than 32 bits.

@@ -28,6 +28,7 @@ mod graph;
 mod guard;
 mod held;
 pub mod image;
+mod late;
 mod limits;
 mod lower;
 #[cfg(test)]

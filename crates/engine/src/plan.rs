@@ -201,6 +201,7 @@ impl Plan {
             names,
             &inputs,
             (room, self.peak_bytes),
+            limits,
         )
     }
 

@@ -14,7 +14,7 @@ use tract_onnx::prelude::*;
 use crate::core::Core;
 use crate::frame::{Frame, failed, fault};
 use crate::plan::{NodeCost, Output, node};
-use crate::{InferError, tensors};
+use crate::{InferError, Limits, tensors};
 
 /// An inference under way.
 pub struct Run {
@@ -50,6 +50,7 @@ impl Run {
         names: Vec<Output>,
         inputs: &[&Wire],
         (room, peak_bytes): (Room, u64),
+        limits: &Limits,
     ) -> Result<Run, InferError> {
         let mut run = Run {
             shapes,
@@ -61,6 +62,7 @@ impl Run {
             peak_bytes,
             room,
         };
+        run.frame.available = limits.available_bytes;
         let model = core.runnable.model();
         let Run { room, inputs: brought, .. } = &mut run;
         *brought = room.within(|| {
@@ -79,7 +81,9 @@ impl Run {
 
     /// How far it is.
     pub fn progress(&self) -> Progress {
-        Progress { spent: self.spent, cost: self.frame.core.cost, next: self.next() }
+        let next = self.next();
+        // Lengths that depend on values may have made it more.
+        Progress { spent: self.spent, cost: self.frame.core.cost.max(self.spent.saturating_add(next)), next }
     }
 
     /// What the next step is to take.

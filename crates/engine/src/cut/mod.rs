@@ -82,6 +82,13 @@ impl<'a> Along<'a> {
             let spec = self.pool(&op.pool_spec, places);
             return Box::new(SumPool::new(spec, op.count_include_pad, op.normalize));
         }
+        if let Some(op) = self.op.downcast_ref::<MaxPool>() {
+            return Box::new(MaxPool::new(self.pool(&op.pool_spec, places), op.with_index_outputs));
+        }
+        if let Some(op) = self.op.downcast_ref::<SumPool>() {
+            let spec = self.pool(&op.pool_spec, places);
+            return Box::new(SumPool::new(spec, op.count_include_pad, op.normalize));
+        }
         tract_onnx::tract_core::dyn_clone::clone_box(self.op)
     }
 

@@ -30,6 +30,7 @@ mod resize;
 mod rows;
 mod split;
 mod units;
+mod unplanned;
 mod volume;
 
 use ic_nn_kernels::{Packing, Precision};
@@ -45,6 +46,7 @@ use tract_onnx::tract_core::ops::scan::{OptScan, Scan};
 use crate::{blockwise, exact};
 pub(crate) use bands::{Band, bands};
 pub(crate) use node::{Lowered, output};
+pub(crate) use unplanned::{Unplanned, planned};
 
 /// Bytes that a plan's weights may take so that products become fewer: transformed for minimal filtering, to four times what
 /// they are in the file, or three quarters more in Strassen's quarters; further products are plain. Constant, so that answers do
@@ -104,6 +106,9 @@ pub(crate) fn lower(model: &mut TypedModel, packing: &mut Packing, passes: Passe
     }
     if passes.maps {
         lower_maps(model)?;
+    }
+    if passes.nodes {
+        unplanned::leave(model)?;
     }
     bodies(model, passes)?;
     if passes.nodes {

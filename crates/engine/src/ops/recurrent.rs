@@ -55,6 +55,11 @@ pub(super) fn recurrent(w: &mut Wirer<'_>) -> TractResult<TVec<OutletId>> {
         || w.int("input_forget", 0) != 0
         || w.int("layout", 0) != 0;
     if !unusual {
+        // Of a sequence as long as values say tract makes a Scan; of a batch of unknown size it makes nothing.
+        let x = w.fact(w.need(0)?)?;
+        if x.shape.dims().get(1).is_none_or(|batch| batch.to_usize().is_err()) {
+            return w.refuse("the size of the batch depends on values");
+        }
         return w.stock_itself();
     }
     let x = w.need(0)?;
