@@ -3,6 +3,7 @@
 //! A node is a step, and one that takes more than is to be done at a time is several: parts of what it computes, or the nodes of its
 //! body.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
@@ -26,6 +27,8 @@ pub(crate) struct Frame {
     pub(crate) at: usize,
     /// The node that is next, where its lengths depend on values.
     late: Option<Box<Late>>,
+    /// What such nodes were priced at.
+    pub(crate) priced: HashMap<usize, u64>,
     /// Bytes that its values may take, which lengths that depend on values are held to.
     pub(crate) available: u64,
 }
@@ -63,6 +66,7 @@ impl Frame {
             under: None,
             at: 0,
             late: None,
+            priced: HashMap::new(),
             available: u64::MAX,
         })
     }
@@ -75,8 +79,14 @@ impl Frame {
             }
         }
         (self.at, self.under, self.late) = (0, None, None);
+        self.priced.clear();
         self.state.turn_state.resolved_symbols = SymbolValues::default();
         self.state.set_inputs(inputs)
+    }
+
+    /// Lengths that depend on values, as far as they have come.
+    pub(crate) fn lengths(&self) -> &SymbolValues {
+        &self.state.turn_state.resolved_symbols
     }
 
     /// Whether all its nodes have run.
@@ -177,7 +187,7 @@ impl Frame {
                 _ => fact.clone(),
             });
         }
-        Late::of(model, node, &operands, &self.state.turn_state.resolved_symbols, core.largest)
+        Late::of(model, node, &operands, self.lengths(), core.largest)
     }
 
     /// Holds the node that is next to the memory that there is, where only its operands tell what it needs.
@@ -199,6 +209,7 @@ impl Frame {
         if let Some(late) = &self.late
             && let Some(planned) = late.planned(core.largest).map_err(failed)?
         {
+            self.priced.insert(node.id, late.planning() + planned.cost());
             // Constants are constants there too.
             let model = core.runnable.model();
             let given = |outlet: &OutletId| model.outlet_fact(*outlet).is_ok_and(|fact| fact.konst.is_none());
@@ -206,6 +217,9 @@ impl Frame {
             let operands = operands.filter(|(_, outlet)| given(outlet)).map(|(operand, _)| operand).collect();
             self.under = Some(Under::Body(Box::new(Body::new(&planned, operands).map_err(failed)?)));
             return Ok(());
+        }
+        if self.late.is_some() {
+            self.priced.insert(node.id, cost);
         }
         let inner = core.inner[self.at].as_ref();
         if cost <= core.largest && !inner.is_some_and(|inner| inner.always()) {

@@ -216,19 +216,24 @@ impl Plan {
 
 /// What node `id` is, and what it moves and multiplies as far as shapes are known; without what it took.
 pub(crate) fn node(model: &TypedModel, id: usize) -> Option<NodeCost> {
+    node_on(model, id, &SymbolValues::default())
+}
+
+/// The same with lengths that depend on values, which a run has learned.
+pub(crate) fn node_on(model: &TypedModel, id: usize, lengths: &SymbolValues) -> Option<NodeCost> {
     let node = model.nodes().get(id)?;
     let bytes = |outlet: OutletId| {
-        model.outlet_fact(outlet).ok().and_then(|f| f.mem_size().to_i64().ok()).map_or(0, |b| b.max(0) as u64)
+        let bytes = model.outlet_fact(outlet).map_or(Ok(0), |fact| fact.mem_size().eval(lengths).to_i64());
+        bytes.map_or(0, |b| b.max(0) as u64)
     };
     let output = OutletId::new(id, 0);
-    let shape = model.outlet_fact(output).map_or(vec![], |fact| {
-        fact.shape.iter().map(|d| d.to_i64().ok().and_then(|d| u32::try_from(d).ok())).collect()
-    });
+    let length = |d: &TDim| d.eval(lengths).to_i64().ok().and_then(|d| u32::try_from(d).ok());
+    let shape = model.outlet_fact(output).map_or(vec![], |fact| fact.shape.iter().map(length).collect());
     Some(NodeCost {
         name: node.name.clone(),
         operator: node.op.name().into_owned(),
         dimensions: shape,
-        macs: macs_of(model, node).unwrap_or(0),
+        macs: macs_of(model, node, lengths).unwrap_or(0),
         bytes: node.inputs.iter().map(|input| bytes(*input)).sum::<u64>() + bytes(output),
         estimate: price::node(model, node).instructions,
         instructions: 0,
@@ -253,15 +258,18 @@ fn refuse_types(model: &TypedModel) -> Result<(), ModelError> {
 }
 
 fn macs(model: &TypedModel) -> TractResult<u64> {
-    model.nodes().iter().try_fold(0u64, |sum, node| Ok(sum.saturating_add(macs_of(model, node)?)))
+    model
+        .nodes()
+        .iter()
+        .try_fold(0u64, |sum, node| Ok(sum.saturating_add(macs_of(model, node, &SymbolValues::default())?)))
 }
 
-fn macs_of(model: &TypedModel, node: &TypedNode) -> TractResult<u64> {
+fn macs_of(model: &TypedModel, node: &TypedNode, lengths: &SymbolValues) -> TractResult<u64> {
     let (inputs, _) = model.node_facts(node.id)?;
     let mut macs = 0u64;
     for (cost, count) in node.op.cost(&inputs).unwrap_or_default() {
         if matches!(cost, Cost::FMA(_)) {
-            macs = macs.saturating_add(count.to_i64().map_or(0, |n| n.max(0) as u64));
+            macs = macs.saturating_add(count.eval(lengths).to_i64().map_or(0, |n| n.max(0) as u64));
         }
     }
     Ok(macs)

@@ -13,7 +13,7 @@ use tract_onnx::prelude::*;
 
 use crate::core::Core;
 use crate::frame::{Frame, failed, fault};
-use crate::plan::{NodeCost, Output, node};
+use crate::plan::{NodeCost, Output, node_on};
 use crate::{InferError, Limits, tensors};
 
 /// An inference under way.
@@ -134,10 +134,14 @@ impl Run {
         self.frame.core.fixed && self.values.is_empty()
     }
 
-    /// The nodes that `watch` was told of, each with the instructions that are beside it.
+    /// The nodes that `watch` was told of, each with the instructions that are beside it; lengths that depend on values are those of this
+    /// run.
     pub fn nodes(&self, watched: &[(usize, u64)]) -> Vec<NodeCost> {
+        let (model, lengths) = (self.frame.core.runnable.model(), self.frame.lengths());
         let node = |(id, instructions): &(usize, u64)| {
-            Some(NodeCost { instructions: *instructions, ..node(self.frame.core.runnable.model(), *id)? })
+            let node = node_on(model, *id, lengths)?;
+            let estimate = self.frame.priced.get(id).copied().unwrap_or(node.estimate);
+            Some(NodeCost { instructions: *instructions, estimate, ..node })
         };
         watched.iter().filter_map(node).collect()
     }

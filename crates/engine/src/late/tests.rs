@@ -111,6 +111,25 @@ fn given(
     load(nodes, constants, vec![value("r", FLOAT, &[&[-1], &shape[1..]].concat())], rank)
 }
 
+#[test]
+fn nodes_are_told_with_the_lengths_that_came() {
+    let nodes = vec![node("MatMul", &["r", "c"], "m", vec![]), node("Exp", &["m"], "y", vec![])];
+    let mut graph = picking(&[-1, 4096], nodes, vec![constant("c", &[4096, 8])], 2).expect("it loads");
+    let limits = Limits::default();
+    let arranged = graph.arrange(mask(7), &limits).expect("it fits");
+    graph.plan(&arranged, &limits).expect("it plans");
+    let mut run = graph.begin(&arranged, &limits).expect("it begins");
+    let mut watched = vec![];
+    run.advance(&mut |_| true, &mut |id| watched.push((id, 1))).expect("it runs").expect("it is over");
+    let told = run.nodes(&watched);
+    let of = |operator: &str| told.iter().find(|node| node.operator == operator).expect("it has run");
+    let (rows, product, exp) = (of("Gather"), of("EinSum"), of("Exp"));
+    assert_eq!(rows.dimensions, [Some(7), Some(4096)]);
+    assert_eq!((product.dimensions.as_slice(), product.macs), (&[Some(7), Some(8)][..], 7 * 8 * 4096));
+    assert!(product.estimate > product.macs / 4 && exp.bytes == 2 * 4 * 7 * 8, "{product:?} {exp:?}");
+    assert!(told.iter().all(|node| node.instructions == 1 && node.estimate > 0));
+}
+
 /// The outputs of a run step by step, and how far it was before each.
 fn stepped(
     graph: &mut Graph,
