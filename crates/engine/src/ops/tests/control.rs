@@ -4,6 +4,7 @@ use ic_nn_types::TensorType::{BOOL, FP32, I64};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto};
 
 use super::{Op, close};
+use crate::one_node;
 
 /// A body: names that enter, nodes as operator, inputs and output, names that leave.
 fn body(inputs: &[&str], nodes: &[(&str, &[&str], &str)], outputs: &[&str]) -> GraphProto {
@@ -65,6 +66,35 @@ fn branches_that_are_constants_are_given() {
     };
     op(1.0).gives(&[2], &[3.0, 3.0]);
     op(0.0).gives(&[2], &[4.0, 4.0]);
+}
+
+#[test]
+fn lengths_of_a_branch_may_depend_on_values() {
+    let op = |x: f64| {
+        let found: [(&str, &[&str], &str); 3] =
+            [("NonZero", &["x1"], "n"), ("Gather", &["x1", "n"], "g"), ("Neg", &["g"], "a")];
+        Op::new("If")
+            .input(BOOL, &[1], &[x])
+            .outside(FP32, &[4], &[1.0, 0.0, -2.0, 3.0])
+            .body("then_branch", body(&[], &found, &["a"]))
+            .body("else_branch", body(&[], &found[..2], &["g"]))
+            .ranks(2)
+    };
+    op(1.0).gives(&[1, 3], &[-1.0, 2.0, -3.0]);
+    op(0.0).gives(&[1, 3], &[1.0, -2.0, 3.0]);
+}
+
+#[test]
+fn lengths_within_a_step_may_depend_on_values() {
+    let nodes: &[(&str, &[&str], &str)] =
+        &[("NonZero", &["t"], "n"), ("Gather", &["t", "n"], "g"), ("ReduceMax", &["g"], "m")];
+    // With types tract makes a Scan of it.
+    let mut step = body(&["t"], nodes, &["m"]);
+    step.input = vec![one_node::value("t", one_node::FLOAT, &[4])];
+    step.output = vec![one_node::value("m", one_node::FLOAT, &[1, 1])];
+    let x = [1.0, 0.0, -2.0, 3.0, -1.0, -1.0, 0.0, -4.0];
+    let op = Op::new("Scan").body("body", step).int("num_scan_inputs", 1).f32(&[2, 4], &x);
+    op.ranks(3).gives(&[2, 1, 1], &[3.0, -1.0]);
 }
 
 fn doubling() -> Op {
