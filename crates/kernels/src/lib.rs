@@ -62,7 +62,7 @@ pub use norm::Norm;
 pub use panels::{ENOUGH, Packing, Panels, Precision, pays_to_turn};
 pub use pool::{MaxPool, pick};
 pub use price::{Follows, instructions_of_finishing, instructions_of_picking, instructions_of_turning};
-pub use ranking::{by_falling, instructions_of_ranking};
+pub use ranking::{Ranking, by_falling, instructions_of_ranking};
 pub use reduce::{Reduce, Reduction};
 pub use resample::{Axis, Resample};
 pub use shuffle::Shuffle;

@@ -20,17 +20,69 @@ pub fn instructions_of_ranking(scores: usize, above: bool) -> (u64, u64) {
 /// # Panics
 /// Where there are more scores than a `u32` counts.
 pub fn by_falling(scores: &[f32], above: Option<f32>) -> Vec<u32> {
-    assert!(u32::try_from(scores.len()).is_ok(), "{} scores", scores.len());
-    let mut ranked: Vec<u64> = match above {
-        Some(above) => those_above(scores, above),
-        None => scores.iter().enumerate().map(|(place, score)| ranked(place, *score)).collect(),
-    };
-    if ranked.len() < MANY {
-        ranked.sort_unstable();
+    let mut ranking = Ranking::of(scores, above);
+    if ranking.0.len() < MANY {
+        ranking.0.sort_unstable();
     } else {
-        sort(&mut ranked);
+        (0..Ranking::PASSES).for_each(|pass| ranking.pass(pass));
     }
-    ranked.into_iter().map(|ranked| ranked as u32).collect()
+    ranking.places()
+}
+
+/// Scores that are sorted in passes, as [`by_falling`] does in one go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ranking(Vec<u64>);
+
+impl Ranking {
+    /// Passes that sort, one after the other.
+    pub const PASSES: usize = DIGITS;
+
+    /// Those that exceed `above`, where that is given.
+    ///
+    /// # Panics
+    /// Where there are more scores than a `u32` counts.
+    pub fn of(scores: &[f32], above: Option<f32>) -> Ranking {
+        assert!(u32::try_from(scores.len()).is_ok(), "{} scores", scores.len());
+        Ranking(match above {
+            Some(above) => those_above(scores, above),
+            None => scores.iter().enumerate().map(|(place, score)| ranked(place, *score)).collect(),
+        })
+    }
+
+    /// One that gave these.
+    pub fn from_ranks(ranks: &[u64]) -> Ranking {
+        Ranking(ranks.to_vec())
+    }
+
+    /// What is kept of it, for [`Ranking::from_ranks`].
+    pub fn ranks(&self) -> &[u64] {
+        &self.0
+    }
+
+    /// Sorts by a digit of the upper halves; what is equal stays in its order.
+    pub fn pass(&mut self, pass: usize) {
+        let digit = |ranked: u64| (ranked >> (32 + BITS * pass)) as usize % (1 << BITS);
+        let mut counts = vec![0u32; 1 << BITS];
+        for ranked in &self.0 {
+            counts[digit(*ranked)] += 1;
+        }
+        let mut before = 0;
+        for count in &mut counts {
+            before += std::mem::replace(count, before);
+        }
+        let mut sorted = vec![0; self.0.len()];
+        for ranked in &self.0 {
+            let place = &mut counts[digit(*ranked)];
+            sorted[*place as usize] = *ranked;
+            *place += 1;
+        }
+        self.0 = sorted;
+    }
+
+    /// Their places, where all passes are over.
+    pub fn places(&self) -> Vec<u32> {
+        self.0.iter().map(|ranked| *ranked as u32).collect()
+    }
 }
 
 /// The scores that exceed `above`, which are few: eight are asked at once.
@@ -67,32 +119,6 @@ fn rank(score: f32) -> u32 {
     let bits = (score + 0.0).to_bits();
     let rank = if bits >> 31 == 0 { !(bits | 1 << 31) } else { bits };
     if score.is_nan() { u32::MAX } else { rank }
-}
-
-/// Sorts by the upper halves, digit by digit; what is equal stays in its order.
-fn sort(ranked: &mut Vec<u64>) {
-    let digit = |ranked: u64, ix: usize| (ranked >> (32 + BITS * ix)) as usize % (1 << BITS);
-    let mut counts = vec![[0u32; 1 << BITS]; DIGITS];
-    if let [low, middle, high] = &mut counts[..] {
-        for ranked in ranked.iter() {
-            low[digit(*ranked, 0)] += 1;
-            middle[digit(*ranked, 1)] += 1;
-            high[digit(*ranked, 2)] += 1;
-        }
-    }
-    let mut sorted = vec![0; ranked.len()];
-    for (ix, counts) in counts.iter_mut().enumerate() {
-        let mut before = 0;
-        for count in counts.iter_mut() {
-            before += std::mem::replace(count, before);
-        }
-        for ranked in ranked.iter() {
-            let place = &mut counts[digit(*ranked, ix)];
-            sorted[*place as usize] = *ranked;
-            *place += 1;
-        }
-        std::mem::swap(ranked, &mut sorted);
-    }
 }
 
 #[cfg(test)]

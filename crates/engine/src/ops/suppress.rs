@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use ic_nn_kernels::{Keeping, Kept, by_falling, instructions_of_ranking};
+use ic_nn_kernels::{Keeping, Kept, Ranking, by_falling, instructions_of_ranking};
 use tract_onnx::tract_hir::internal::*;
 
 use super::kernel::Fault;
@@ -25,6 +25,9 @@ const COMPARED: u64 = 20;
 /// Units of a class, where it has as many boxes; more where one would take more than [`UNIT`].
 const FEWEST: u64 = 64;
 const UNIT: u64 = 20_000_000;
+
+/// Boxes of a class from which on its scores are sorted pass by pass: some 200 M instructions.
+const MANY: usize = if cfg!(test) { 24 } else { 1 << 20 };
 
 /// The operator on f32. Its operands are boxes, scores, by how much two boxes may overlap, and, where `scored`, what a score has to exceed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -196,18 +199,34 @@ impl<'a> Suppressing<'a> {
         (boxes * TURN).saturating_add(compared.saturating_mul(COMPARED))
     }
 
+    /// Units of a class in which its scores are sorted, as many to each pass and to what comes before them, of which the first does it: a pass
+    /// cannot be left, and parts are of as many units. None where it begins with all of that.
+    fn sorting(&self) -> usize {
+        if self.boxes < MANY {
+            return 0;
+        }
+        let pass = self.ranking().1 / (1 + Ranking::PASSES as u64);
+        (1 + Ranking::PASSES) * usize::try_from(pass.div_ceil(UNIT)).unwrap_or(usize::MAX >> 4)
+    }
+
     /// Units of a class.
     fn each(&self) -> usize {
+        self.sorting() + self.turns()
+    }
+
+    /// Units of a class in which its boxes are gone through.
+    fn turns(&self) -> usize {
         let wanted = FEWEST.max(self.taken(self.boxes) / UNIT);
         usize::try_from(wanted).unwrap_or(usize::MAX).min(self.boxes).max(1)
     }
 
     /// How many boxes of a class, from the best on, come before one of its units: each takes as much where none is suppressed.
     fn before(&self, unit: usize) -> usize {
-        if unit == 0 || unit >= self.each() {
+        let unit = unit.saturating_sub(self.sorting());
+        if unit == 0 || unit >= self.turns() {
             return if unit == 0 { 0 } else { self.boxes };
         }
-        let (all, each) = (u128::from(self.taken(self.boxes)), self.each() as u128);
+        let (all, each) = (u128::from(self.taken(self.boxes)), self.turns() as u128);
         let (mut low, mut high) = (0, self.boxes);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -241,11 +260,9 @@ impl Suppressing<'_> {
             let (line, first) = (at / each, at % each);
             let last = each.min(first + units.end - at);
             at += last - first;
-            if first == 0 {
-                let scores = scores.get(line * self.boxes..(line + 1) * self.boxes);
-                let order = by_falling(scores.context("scores are missing")?, above);
-                *class = Class { order, kept: Kept::default() };
-            }
+            let scores = scores.get(line * self.boxes..(line + 1) * self.boxes);
+            let scores = scores.context("scores are missing")?;
+            self.sort(scores, above, class, first..last);
             let (image, number) = (line / self.classes, line % self.classes);
             let boxes =
                 boxes.get(image * self.boxes..(image + 1) * self.boxes).context("boxes are missing")?;
@@ -254,6 +271,29 @@ impl Suppressing<'_> {
             rows.extend(kept.drain(..).flat_map(|place| [image as i64, number as i64, i64::from(place)]));
         }
         Tensor::from_shape(&[rows.len() / 3, 3], &rows)
+    }
+}
+
+impl Suppressing<'_> {
+    /// Does what these units of a class do of its order.
+    fn sort(&self, scores: &[f32], above: Option<f32>, class: &mut Class, units: Range<usize>) {
+        let sorting = self.sorting();
+        if units.start == 0 {
+            *class = Class::default();
+            if sorting == 0 {
+                class.order = by_falling(scores, above);
+            }
+        }
+        let each = sorting / (1 + Ranking::PASSES);
+        for step in (0..=Ranking::PASSES).filter(|step| sorting > 0 && units.contains(&(step * each))) {
+            match step.checked_sub(1) {
+                None => class.ranking = Ranking::of(scores, above),
+                Some(pass) => class.ranking.pass(pass),
+            }
+            if step == Ranking::PASSES {
+                class.order = std::mem::take(&mut class.ranking).places();
+            }
+        }
     }
 }
 
@@ -295,6 +335,8 @@ fn number_of(number: &Tensor) -> TractResult<f32> {
 /// A class that is under way.
 #[derive(Default)]
 struct Class {
+    /// Its scores, while they are sorted pass by pass.
+    ranking: Ranking,
     /// Its boxes whose scores count, the best first.
     order: Vec<u32>,
     /// What was kept of it.
@@ -304,14 +346,16 @@ struct Class {
 impl Class {
     /// What was saved.
     fn of(saved: &[Tensor]) -> TractResult<Class> {
-        let [order, kept, count] = saved else { bail!("what was under way is missing") };
+        let [ranks, order, kept, count] = saved else { bail!("what was under way is missing") };
         let order = order.try_as_plain_ram()?.as_slice::<u32>()?.to_vec();
         let count = count.cast_to_scalar::<i64>()? as usize;
-        Ok(Class { order, kept: Kept::of(kept.try_as_plain_ram()?.as_slice::<f32>()?, count) })
+        let ranking = Ranking::from_ranks(ranks.try_as_plain_ram()?.as_slice::<u64>()?);
+        Ok(Class { ranking, order, kept: Kept::of(kept.try_as_plain_ram()?.as_slice::<f32>()?, count) })
     }
 
-    fn saved(&self) -> TractResult<[Tensor; 3]> {
-        Ok([tensor1(&self.order), tensor1(self.kept.numbers()), tensor0(self.kept.len() as i64)])
+    fn saved(&self) -> TractResult<[Tensor; 4]> {
+        let ranks = tensor1(self.ranking.ranks());
+        Ok([ranks, tensor1(&self.order), tensor1(self.kept.numbers()), tensor0(self.kept.len() as i64)])
     }
 }
 

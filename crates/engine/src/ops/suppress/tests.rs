@@ -239,14 +239,25 @@ fn units_of_a_class_take_alike() {
     {
         let op = Suppress { centred: false, most, scored: false, selected: SymbolScope::default().sym("n") };
         let class = Suppressing { op: &op, images: 1, classes: 1, boxes };
-        let (units, all) = (class.units(), class.taken(boxes));
+        let (units, all, sorting) = (class.units(), class.taken(boxes), class.sorting());
         assert_eq!((class.before(0), class.before(units)), (0, boxes));
         let one = TURN + COMPARED * boxes.min(most) as u64;
-        for unit in 0..units {
+        // Passes of the sort take as much as the units that there are for them.
+        let pass = class.ranking().1 / (1 + Ranking::PASSES as u64);
+        assert_eq!(sorting > 0, boxes >= MANY);
+        assert!(
+            sorting == 0 || (sorting as u64 * UNIT / 4).abs_diff(pass) <= UNIT,
+            "{sorting} for {pass} each"
+        );
+        assert_eq!(class.before(sorting), 0);
+        for unit in sorting..units {
             let (from, to) = (class.before(unit), class.before(unit + 1));
             assert!(from <= to, "{unit} of {units}");
             let takes = class.taken(to) - class.taken(from);
-            assert!(takes <= all / units as u64 + 2 * one, "{takes} of {all} in unit {unit} of {units}");
+            assert!(
+                takes <= all / (units - sorting) as u64 + 2 * one,
+                "{takes} of {all} in unit {unit} of {units}"
+            );
         }
     }
 }
