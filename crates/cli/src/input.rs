@@ -23,7 +23,7 @@ pub use numpy::write_npy;
 use source::{Kind, Source};
 
 /// One inference: what it is called and what it is given.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Case {
     /// The source's name, for tables.
     pub label: String,

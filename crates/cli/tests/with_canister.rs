@@ -91,6 +91,54 @@ fn a_profile_counts_every_step() {
     assert!(nodes.iter().any(|node| node["macs"].as_u64().unwrap() > 10_000), "{nodes:?}");
 }
 
+/// A file whose `y` is minus `x`, of any length.
+fn minus() -> Vec<u8> {
+    // A field of a protobuf message that is bytes, fewer than 128.
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let float = [8, 1];
+    let shape = field(2, &field(1, &field(2, b"n")));
+    let ty = field(2, &field(1, &[&float[..], &shape].concat()));
+    let value = |name: &[u8]| [field(1, name), ty.clone()].concat();
+    let node = [field(1, b"x"), field(2, b"y"), field(4, b"Neg")].concat();
+    let graph = [field(1, &node), field(2, b"g"), field(11, &value(b"x")), field(12, &value(b"y"))].concat();
+    [vec![8, 8], field(7, &graph), field(8, &[16, 17])].concat()
+}
+
+#[test]
+fn tensors_larger_than_a_call_go_in_parts() {
+    need_canister();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (model, kept) = (path("minus.onnx"), path("canister"));
+    std::fs::write(&model, minus()).unwrap();
+    // 2.4 MB of input, and as many of output.
+    let input = ["--input", "random:1", "--shape", "600000"];
+    let answers = json(&run(&[&["-q", "run", &model, "--json"][..], &input].concat()).ok());
+    let output = &answers["answers"][0]["outputs"][0];
+    assert_eq!(output["dimensions"][0], 600_000, "{}", answers.to_string().len());
+    let profile = run(&[&["profile", &model, "--nodes"][..], &input].concat());
+    assert!(profile.err.contains("one call holds"), "{}", profile.err);
+    assert!(profile.ok().contains("in parts"), "a query does not take it");
+    run(&["upload", "minus", &model, "--local", &kept]).ok();
+    let asked = run(&[&["infer", "minus", "--local", &kept][..], &input].concat());
+    assert!(asked.err.contains("in parts, by updates"), "{}", asked.err);
+    assert!(asked.ok().contains("600000"));
+    // A receipt is of one call.
+    let refused = run(&[
+        "infer",
+        "minus",
+        "--local",
+        &kept,
+        "--receipt",
+        &path("receipt"),
+        "--input",
+        "random:1",
+        "--shape",
+        "600000",
+    ]);
+    assert!(refused.code != 0 && refused.err.contains("receipt"), "{}", refused.err);
+}
+
 #[test]
 fn quantised_weights_are_used_and_what_they_do_is_printed() {
     need_canister();

@@ -15,8 +15,10 @@ mod jobs;
 mod registry;
 mod server;
 mod uploads;
+mod whole;
 
 pub use registry::Deletion;
+pub use whole::fits_a_call;
 
 /// A caller of the service.
 pub struct Client<T> {

@@ -25,7 +25,7 @@ mod error;
 mod transport;
 mod upload;
 
-pub use client::{Client, Deletion};
+pub use client::{Client, Deletion, fits_a_call};
 pub use error::{CallError, ClientError, RejectCode};
 #[cfg(feature = "host")]
 pub use transport::ReplicaTransport;

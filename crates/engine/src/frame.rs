@@ -218,8 +218,8 @@ impl Frame {
             self.under = Some(Under::Body(Box::new(Body::new(&planned, operands).map_err(failed)?)));
             return Ok(());
         }
-        if self.late.is_some() {
-            self.priced.insert(node.id, cost);
+        if let Some(late) = &self.late {
+            self.priced.insert(node.id, late.price);
         }
         let inner = core.inner[self.at].as_ref();
         if cost <= core.largest && !inner.is_some_and(|inner| inner.always()) {

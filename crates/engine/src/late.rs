@@ -14,6 +14,7 @@ use crate::body::Inner;
 use crate::core::{self, Core};
 use crate::lower::{self, Unplanned};
 use crate::ops::Kernel;
+use crate::price;
 
 /// Numbers that a node reads and writes up to which it is not looked at: what takes most a number takes some 20,000 for it, so that the
 /// whole is far below what a step may take.
@@ -27,8 +28,10 @@ const PACKED: u64 = 60;
 pub(crate) struct Late {
     pub(crate) model: TypedModel,
     id: usize,
-    /// What it takes.
+    /// What it takes, at most where its values decide.
     pub(crate) cost: u64,
+    /// What it is priced at, which is the least then.
+    pub(crate) price: u64,
     /// Bytes that it needs: what it gives, and what is packed for it.
     pub(crate) bytes: u64,
 }
@@ -134,7 +137,7 @@ fn alone(
     ensure!(own.node(id).inputs.len() == inputs.len(), "it has become another operator");
     own.select_output_outlets(&outlets)?;
     let made = own.node(id);
-    let cost = core::cost(&own, made);
+    let (cost, price) = (core::cost(&own, made), price::node(&own, made).instructions);
     let given = made.outputs.iter().map(|output| bytes(&output.fact)).fold(0, u64::saturating_add);
     let packed = if made.op_is::<Unplanned>() {
         constants(&own).map(|c| 2 * c.as_bytes().len() as u64).sum()
@@ -142,7 +145,7 @@ fn alone(
         0
     };
     let bytes = given.saturating_add(packed);
-    Ok(Late { model: own, id, cost, bytes })
+    Ok(Late { model: own, id, cost, price, bytes })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Asking a model: every case one call, and the `infer` command.
 
+use ic_nn_client::fits_a_call;
 use ic_nn_types::{InferParameters, InferRequest};
 
 use crate::args::InferArgs;
@@ -22,7 +23,7 @@ pub enum By {
     Update,
 }
 
-/// Asks `model` once for every case.
+/// Asks `model` once for every case. What no call holds goes in parts, by an update.
 pub fn ask(target: &Target, model: &str, cases: &[Case], by: By) -> Result<Vec<Answer>, Failure> {
     ask_for(target, model, cases, by, InferParameters::default())
 }
@@ -45,9 +46,15 @@ fn ask_for(
                 outputs: None,
                 parameters: Some(parameters),
             };
+            if parameters.receipt == Some(true) && !fits_a_call(&request) {
+                return Err(Failure::usage(
+                    "a receipt is of one call, which holds 1.9 MB of inputs; these are larger",
+                ));
+            }
+            let by = if fits_a_call(&request) { by } else { By::Update };
             let (response, charge) = target.charged(|| match by {
                 By::Query => client.infer_query(&request),
-                By::Update => client.infer(&request),
+                By::Update => client.infer_whole(&request),
             });
             Ok(Answer { label: case.label.clone(), response: response?, charge, query: by == By::Query })
         })
@@ -79,8 +86,11 @@ pub fn infer(args: &InferArgs, progress: Progress) -> Result<(), Failure> {
     let answers = progress.briefly(&format!("asking {}", args.model), || {
         ask_for(&target, &args.model, &cases, by, parameters)
     })?;
-    if by == By::Update {
+    if answers.iter().any(|answer| !answer.query) {
         target.keep()?;
+    }
+    if by == By::Query && answers.iter().any(|answer| !answer.query) {
+        progress.note("no call holds so large an input: it went in parts, by updates");
     }
     // The version that answered: a label may have moved since it was described.
     let version = answers.first().map_or(description.version, |a| a.response.version);

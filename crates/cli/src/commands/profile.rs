@@ -1,5 +1,6 @@
 //! `profile`: what a model costs in the canister, step by step, counted.
 
+use ic_nn_client::fits_a_call;
 use ic_nn_types::{InferRequest, Limits, ProfileResponse};
 use serde_json::{Value, json};
 
@@ -9,7 +10,7 @@ use crate::commands::model_file::{self, ModelFiles};
 use crate::commands::{nodes, quantize};
 use crate::failure::Failure;
 use crate::format;
-use crate::input;
+use crate::input::{self, Case};
 use crate::local::{Charge, Local};
 use crate::output::{align_right, json_cycles, print_json, table};
 use crate::print::say;
@@ -116,11 +117,20 @@ fn measure(
     }
     let mut steady = 0;
     let mut not_queried = None;
+    let request =
+        |case: Case| InferRequest { model: model.clone(), inputs: case.inputs, ..Default::default() };
+    let last = cases.last().cloned().map(request);
+    let fits = last.as_ref().is_none_or(fits_a_call);
     for (what, by) in [
         ("first inference, as an update", By::Update),
         ("steady inference, as an update", By::Update),
         ("steady inference, as a query", By::Query),
     ] {
+        if by == By::Query && !fits {
+            not_queried =
+                Some("its inputs are larger than a call holds; an update takes them in parts".into());
+            break;
+        }
         let answers = progress.during(what, || ask(target, &model, &cases, by));
         let answers = match answers {
             // That a query cannot do it is a result: the table leaves it out and the verdict says why.
@@ -137,11 +147,12 @@ fn measure(
         steps.push(Step { what, charge, query: by == By::Query });
     }
     let (heap_bytes, stable_bytes) = local.memory();
-    let nodes = match cases.pop().filter(|_| args.nodes || args.json || args.page.is_some()) {
-        Some(case) => {
-            let request = InferRequest { model: model.clone(), inputs: case.inputs, ..Default::default() };
-            Some(progress.during("counting by node", || client.profile(&request))?)
+    let nodes = match last.filter(|_| args.nodes || args.json || args.page.is_some()) {
+        Some(_) if !fits => {
+            progress.note("nodes are counted of inputs that one call holds, 1.9 MB; these are larger");
+            None
         }
+        Some(request) => Some(progress.during("counting by node", || client.profile(&request))?),
         None => None,
     };
     Ok(Profile {

@@ -8,7 +8,7 @@ use crate::{Client, ClientError, Transport};
 
 /// Bytes of a tensor that one `set_input` sends: a message holds 2,097,152 bytes, the rest is for its envelope, the names and
 /// Candid's header. A multiple of every element's size.
-const PART_BYTES: usize = 29 * 65_536;
+pub(super) const PART_BYTES: usize = 29 * 65_536;
 
 impl<T: Transport> Client<T> {
     /// Opens an execution context on a loaded graph, which stays open for a day without a call on it.
