@@ -9,7 +9,7 @@ const MANY: usize = 1_500;
 
 /// What [`by_falling`] takes for so many scores of which all, or where `above` is given maybe none, are sorted.
 pub fn instructions_of_ranking(scores: usize, above: bool) -> (u64, u64) {
-    let sorted = |scores: u64| if scores < MANY as u64 { 300 * scores } else { 140_000 + 220 * scores };
+    let sorted = |scores: u64| if scores < MANY as u64 { 300 * scores } else { 140_000 + 253 * scores };
     let scores = scores as u64;
     if above { (7 * scores, 60 * scores + sorted(scores)) } else { (sorted(scores), sorted(scores)) }
 }
