@@ -1,12 +1,17 @@
 //! Machine code on disk, so that a module is compiled once.
 //!
-//! Owns the folder and its files: one per module and version of the host. A file that cannot be read, or was
-//! written by another engine, is as good as none; failing to write is no error. Machine code is trusted: the folder must
-//! be the user's own.
-#![allow(unsafe_code, reason = "wasmtime cannot check that serialized machine code is what it wrote")]
+//! Owns the folder and its files: one per module and version of the host, machine code first, so that it is mapped and not
+//! read, then what else is known of the module as JSON, that text's length in 8 bytes, and [`MAGIC`]. A file that cannot be
+//! read, or was written by another engine, is as good as none; failing to write is no error. Files are replaced, never
+//! written into. Machine code is trusted: the folder must be the user's own.
+#![allow(
+    unsafe_code,
+    reason = "wasmtime cannot check that machine code is what it wrote, nor that its file stays"
+)]
 
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use wasmtime::{Engine, Module};
@@ -15,7 +20,10 @@ use crate::engine::Facts;
 use crate::wasm::{CustomSection, Exports, Visibility};
 
 /// Marks the layout of the files.
-const MAGIC: &[u8; 8] = b"icnnmc01";
+const MAGIC: &[u8; 8] = b"icnnmc02";
+
+/// Bytes of a module from which on others wait for who compiles it: what takes seconds and all cores is done once.
+const SHARED_BYTES: usize = 1 << 20;
 
 /// A folder of compiled modules.
 pub(crate) struct Cache {
@@ -52,15 +60,34 @@ impl Cache {
         self.folder.join(format!("{}-{}.module", hex::encode(hash), env!("CARGO_PKG_VERSION")))
     }
 
-    /// What is kept of the module with this hash.
-    pub fn load(&self, hash: &[u8; 32]) -> Option<(Facts, Vec<u8>)> {
-        let mut file = fs::read(self.path(hash)).ok()?;
-        let rest = file.strip_prefix(MAGIC)?;
-        let (length, rest) = rest.split_at_checked(8)?;
-        let length = u64::from_le_bytes(length.try_into().ok()?) as usize;
-        let entry: Entry = serde_json::from_slice(rest.get(..length)?).ok()?;
-        file.drain(..MAGIC.len() + 8 + length);
-        Some((entry.facts(*hash), file))
+    /// What is kept of the module with this hash; `None` as well where another engine wrote it.
+    pub fn load(&self, engine: &Engine, hash: &[u8; 32]) -> Option<(Facts, Module)> {
+        let mut file = File::open(self.path(hash)).ok()?;
+        let mut end = [0; 16];
+        file.seek(SeekFrom::End(-(end.len() as i64))).ok()?;
+        file.read_exact(&mut end).ok()?;
+        let length = i64::from_le_bytes(end.strip_suffix(MAGIC)?.try_into().ok()?);
+        file.seek(SeekFrom::End(length.checked_add(end.len() as i64)?.checked_neg()?)).ok()?;
+        let mut entry = Vec::new();
+        (&file).take(length as u64).read_to_end(&mut entry).ok()?;
+        let entry: Entry = serde_json::from_slice(&entry).ok()?;
+        // SAFETY: the bytes were written by `store` from `Module::serialize`, into a folder of the user's own whose files are
+        // replaced and not written into; wasmtime refuses what another version or configuration wrote.
+        let module = unsafe { Module::deserialize_open_file(engine, file).ok()? };
+        Some((entry.facts(*hash), module))
+    }
+
+    /// Waits for whoever compiles this module, in this process or another, and keeps others waiting while the answer lives;
+    /// `None` where there is nothing to wait for: a small module, or a folder without locks.
+    pub fn turn(&self, hash: &[u8; 32], wasm: &[u8]) -> Option<Turn> {
+        if wasm.len() < SHARED_BYTES {
+            return None;
+        }
+        fs::create_dir_all(&self.folder).ok()?;
+        let path = self.path(hash).with_extension("lock");
+        let file = File::create(&path).ok()?;
+        file.lock().ok()?;
+        Some(Turn { path, _file: file })
     }
 
     /// Keeps a module.
@@ -74,18 +101,24 @@ impl Cache {
         fs::create_dir_all(&self.folder)?;
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
         let length = (entry.len() as u64).to_le_bytes();
-        for part in [&MAGIC[..], &length, &entry, machine_code] {
-            io::Write::write_all(&mut file, part)?;
+        for part in [machine_code, &entry, &length, MAGIC] {
+            file.write_all(part)?;
         }
         file.persist(self.path(&facts.hash))?;
         Ok(())
     }
+}
 
-    /// Machine code as a module, `None` where another engine wrote it.
-    pub fn deserialize(engine: &Engine, machine_code: &[u8]) -> Option<Module> {
-        // SAFETY: the bytes were written by `store` from `Module::serialize`, into a folder of the user's own; wasmtime
-        // refuses what another version or configuration wrote.
-        unsafe { Module::deserialize(engine, machine_code).ok() }
+/// A module's lock, which ends with it.
+pub(crate) struct Turn {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // Whoever waits has it open; who comes later finds the module.
+        let _ = fs::remove_file(&self.path);
     }
 }
 

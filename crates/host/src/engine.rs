@@ -79,8 +79,13 @@ impl Compiler {
     /// Validates, instruments and compiles `wasm`, or takes it from the cache.
     pub fn compile(&self, wasm: &[u8]) -> Result<Arc<Code>, Failure> {
         let hash: [u8; 32] = Sha256::digest(wasm).into();
-        if let Some((facts, machine_code)) = self.cache.as_ref().and_then(|cache| cache.load(&hash))
-            && let Some(module) = Cache::deserialize(&self.engine, &machine_code)
+        let kept = || self.cache.as_ref().and_then(|cache| cache.load(&self.engine, &hash));
+        if let Some((facts, module)) = kept() {
+            return self.code(&module, facts);
+        }
+        let turn = self.cache.as_ref().and_then(|cache| cache.turn(&hash, wasm));
+        if turn.is_some()
+            && let Some((facts, module)) = kept()
         {
             return self.code(&module, facts);
         }
