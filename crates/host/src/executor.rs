@@ -106,6 +106,10 @@ impl Executor {
         ctx.memory = memory;
         ctx.counter = counter;
         ctx.heap = heap;
+        let prices = ctx.schedule.heap;
+        if let Some(heap) = &mut ctx.heap {
+            heap.watch_reads(prices.read > 0 || prices.write > 0);
+        }
         let mut executor =
             Self { code: Arc::clone(code), store, instance, globals, committed: Vec::new(), used: false };
         if let (Some(committed), Some(memory)) = (adopted, memory) {

@@ -45,11 +45,11 @@ trait Committed: Sized + Send {
     /// Units of 64 KiB read and written since the last commit or rollback.
     fn touched(&self, space: &Space) -> std::io::Result<Touched>;
 
-    /// Takes these pages into the image.
-    fn commit(&mut self, space: &Space, changed: &[u32]) -> std::io::Result<()>;
+    /// Takes these pages into the image. With `reads` nothing counts as read any more; else what was read may go on counting.
+    fn commit(&mut self, space: &Space, changed: &[u32], reads: bool) -> std::io::Result<()>;
 
-    /// Makes the space show the image again.
-    fn rollback(&mut self, space: &Space) -> std::io::Result<()>;
+    /// Makes the space show the image again; `reads` as for a commit.
+    fn rollback(&mut self, space: &Space, reads: bool) -> std::io::Result<()>;
 }
 
 /// The image this system can have, found out once.
@@ -99,19 +99,19 @@ impl Image {
         }
     }
 
-    fn commit(&mut self, space: &Space, changed: &[u32]) -> std::io::Result<()> {
+    fn commit(&mut self, space: &Space, changed: &[u32], reads: bool) -> std::io::Result<()> {
         match self {
             #[cfg(target_os = "linux")]
-            Self::File(file) => file.commit(space, changed),
-            Self::Copy(copy) => copy.commit(space, changed),
+            Self::File(file) => file.commit(space, changed, reads),
+            Self::Copy(copy) => copy.commit(space, changed, reads),
         }
     }
 
-    fn rollback(&mut self, space: &Space) -> std::io::Result<()> {
+    fn rollback(&mut self, space: &Space, reads: bool) -> std::io::Result<()> {
         match self {
             #[cfg(target_os = "linux")]
-            Self::File(file) => file.rollback(space),
-            Self::Copy(copy) => copy.rollback(space),
+            Self::File(file) => file.rollback(space, reads),
+            Self::Copy(copy) => copy.rollback(space, reads),
         }
     }
 }
@@ -131,6 +131,8 @@ pub(crate) struct Heap {
     space: Arc<Space>,
     /// Bytes that were addressable at the last commit.
     committed: usize,
+    /// Whether what a message reads is asked for: pages are then forgotten after each that otherwise stay at hand.
+    reads: bool,
 }
 
 /// Changes lifted off a heap, to be put back later.
@@ -156,21 +158,26 @@ impl Heap {
         self.image.changed(&self.space)
     }
 
-    /// Memory touched since the last commit or rollback, in 64 KiB units.
+    /// Has reads be told apart by message, for [`Heap::touched`].
+    pub fn watch_reads(&mut self, reads: bool) {
+        self.reads = reads;
+    }
+
+    /// Memory touched since the last commit or rollback, in 64 KiB units; where [reads are watched](Heap::watch_reads).
     pub fn touched(&self) -> std::io::Result<Touched> {
         self.image.touched(&self.space)
     }
 
     /// Makes the current content and size the committed one. `changed` is what [`Heap::changed`] answered.
     pub fn commit(&mut self, changed: &[u32]) -> std::io::Result<()> {
-        self.image.commit(&self.space, changed)?;
+        self.image.commit(&self.space, changed, self.reads)?;
         self.committed = self.space.size();
         Ok(())
     }
 
     /// Brings the committed content back. The size stays: where it grew the instance has to be made anew.
     pub fn rollback(&mut self) -> std::io::Result<()> {
-        self.image.rollback(&self.space)
+        self.image.rollback(&self.space, self.reads)
     }
 
     /// Lifts the changes off the heap and leaves the committed content.
@@ -245,7 +252,7 @@ pub(crate) fn capture<T>(old: Option<Heap>, instantiate: impl FnOnce() -> T) -> 
         handover.adopt = None;
         handover.made.take()
     });
-    let heap = made.map(|(image, space)| Heap { image, space, committed });
+    let heap = made.map(|(image, space)| Heap { image, space, committed, reads: true });
     (result, heap)
 }
 

@@ -1,7 +1,8 @@
 //! The committed image as a memory file, mapped privately where wasm runs and shared where it is read and written.
 //!
 //! Owns the file and reads the kernel's page map: a page of the private mapping that is present and no file page was
-//! written since. Must never be written through the private mapping.
+//! written since. Kernels from 6.7 on scan it for us and pass over what was never touched; from others it is read entry by
+//! entry. Must never be written through the private mapping.
 
 use std::fs::File;
 use std::io;
@@ -11,9 +12,16 @@ use std::os::unix::fs::FileExt;
 use super::space::Space;
 use super::{ADDRESSABLE, Committed, PAGE, Touched, UNIT};
 
+mod scan;
+
 const PRESENT: u64 = 1 << 63;
 const SWAPPED: u64 = 1 << 62;
 const FILE_OR_SHARED: u64 = 1 << 61;
+/// Pages between two that are dropped from which on they are dropped apart: as many as the kernel maps at once.
+const APART: u32 = 16;
+/// Pages of the image that stay mapped from message to message at most: 16 MiB. The kernel looks at each when it is asked for
+/// those that were written.
+const READ_AT_HAND: usize = 4096;
 /// Page map entries read at once.
 const BATCH: usize = 1 << 15;
 
@@ -28,8 +36,21 @@ pub(crate) struct MemoryFile {
 unsafe impl Send for MemoryFile {}
 
 impl MemoryFile {
-    /// Calls `visit` with each page that is present or swapped and whether it was copied on write.
-    fn walk(&self, space: &Space, mut visit: impl FnMut(u32, bool)) -> io::Result<()> {
+    /// Calls `visit` with each page that is present or swapped and whether it was copied on write; with those alone that
+    /// were where nobody asks for `others`.
+    fn walk(&self, space: &Space, others: bool, mut visit: impl FnMut(u32, bool)) -> io::Result<()> {
+        if scan::supported() {
+            return scan::walk(&self.page_map, space, others, visit);
+        }
+        self.read(space, &mut |page, written| {
+            if others || written {
+                visit(page, written);
+            }
+        })
+    }
+
+    /// [`MemoryFile::walk`] by every entry of the page map.
+    fn read(&self, space: &Space, visit: &mut impl FnMut(u32, bool)) -> io::Result<()> {
         let pages = space.size() / PAGE;
         let first = space.start() as usize / PAGE;
         let mut entries = vec![0u8; BATCH.min(pages) * 8];
@@ -54,16 +75,22 @@ impl MemoryFile {
         unsafe { std::slice::from_raw_parts(self.shared.add(page as usize * PAGE), PAGE) }
     }
 
-    /// Drops what the private mapping holds, from the first to the last page that is there.
-    fn forget(&self, space: &Space) -> io::Result<()> {
-        let mut run: Option<(u32, u32)> = None;
-        let mut runs = Vec::new();
-        self.walk(space, |page, _| match &mut run {
-            Some((_, end)) if page - *end < 64 => *end = page + 1,
-            _ => runs.extend(run.replace((page, page + 1))),
+    /// Drops what the private mapping holds; where what was `read` need not be told of the next message, and is not too much
+    /// to look through after it, only the pages that were written, but for the `kept`, which are as in the image.
+    fn forget(&self, space: &Space, kept: &[u32], reads: bool) -> io::Result<()> {
+        let (mut all, mut written_ones, mut read) = (Runs::default(), Runs::default(), 0);
+        let mut kept = kept.iter().copied().peekable();
+        self.walk(space, true, |page, written| {
+            all.push(page);
+            while kept.next_if(|kept| *kept < page).is_some() {}
+            if !written {
+                read += 1;
+            } else if kept.peek() != Some(&page) {
+                written_ones.push(page);
+            }
         })?;
-        runs.extend(run);
-        for (start, end) in runs {
+        let runs = if reads || read > READ_AT_HAND { all } else { written_ones };
+        for (start, end) in runs.0 {
             let at = space.start().wrapping_add(start as usize * PAGE);
             let length = (end - start) as usize * PAGE;
             // SAFETY: the range lies in the open part of the space; private copies are meant to be dropped.
@@ -72,6 +99,20 @@ impl MemoryFile {
             }
         }
         Ok(())
+    }
+}
+
+/// Pages that are dropped together, from the first to behind the last of each run.
+#[derive(Default)]
+struct Runs(Vec<(u32, u32)>);
+
+impl Runs {
+    /// Adds a page behind all others.
+    fn push(&mut self, page: u32) {
+        match self.0.last_mut() {
+            Some((_, end)) if page - *end < APART => *end = page + 1,
+            _ => self.0.push((page, page + 1)),
+        }
     }
 }
 
@@ -120,7 +161,7 @@ impl Committed for MemoryFile {
     fn changed(&self, space: &Space) -> io::Result<Vec<u32>> {
         let live = space.bytes();
         let mut changed = Vec::new();
-        self.walk(space, |page, written| {
+        self.walk(space, false, |page, written| {
             let at = page as usize * PAGE;
             if written && live[at..at + PAGE] != *self.page_of_image(page) {
                 changed.push(page);
@@ -132,7 +173,7 @@ impl Committed for MemoryFile {
     fn touched(&self, space: &Space) -> io::Result<Touched> {
         let mut touched = Touched::default();
         let (mut accessed_unit, mut written_unit) = (None, None);
-        self.walk(space, |page, written| {
+        self.walk(space, true, |page, written| {
             let unit = Some(page / (UNIT / PAGE) as u32);
             if accessed_unit != unit {
                 accessed_unit = unit;
@@ -146,7 +187,7 @@ impl Committed for MemoryFile {
         Ok(touched)
     }
 
-    fn commit(&mut self, space: &Space, changed: &[u32]) -> io::Result<()> {
+    fn commit(&mut self, space: &Space, changed: &[u32], reads: bool) -> io::Result<()> {
         let live = space.bytes();
         for page in changed {
             let at = *page as usize * PAGE;
@@ -154,11 +195,12 @@ impl Committed for MemoryFile {
             let image = unsafe { std::slice::from_raw_parts_mut(self.shared.add(at), PAGE) };
             image.copy_from_slice(&live[at..at + PAGE]);
         }
-        self.forget(space)
+        // What one message wrote the next writes again, most of it: it needs no copy then.
+        self.forget(space, changed, reads)
     }
 
-    fn rollback(&mut self, space: &Space) -> io::Result<()> {
-        self.forget(space)
+    fn rollback(&mut self, space: &Space, reads: bool) -> io::Result<()> {
+        self.forget(space, &[], reads)
     }
 }
 

@@ -43,7 +43,7 @@ impl Committed for Copy {
         Ok(Touched { accessed: (space.size() / UNIT) as u64, written: written.len() as u64 })
     }
 
-    fn commit(&mut self, space: &Space, changed: &[u32]) -> io::Result<()> {
+    fn commit(&mut self, space: &Space, changed: &[u32], _reads: bool) -> io::Result<()> {
         let live = space.bytes();
         self.0.resize(live.len(), 0);
         for page in changed {
@@ -53,7 +53,7 @@ impl Committed for Copy {
         Ok(())
     }
 
-    fn rollback(&mut self, space: &Space) -> io::Result<()> {
+    fn rollback(&mut self, space: &Space, _reads: bool) -> io::Result<()> {
         let live = space.bytes_mut();
         let kept = self.0.len().min(live.len());
         live[..kept].copy_from_slice(&self.0[..kept]);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn committed_image_survives<I: Committed>() {
+fn committed_image_survives<I: Committed>(reads: bool) {
     let mut image = I::new().unwrap();
     let space = image.space(ADDRESSABLE + (1 << 25)).unwrap();
     space.open(4 * UNIT).unwrap();
@@ -12,7 +12,7 @@ fn committed_image_survives<I: Committed>() {
     write(PAGE, 0);
     let changed = image.changed(&space).unwrap();
     assert_eq!(changed, [0, 48]);
-    image.commit(&space, &changed).unwrap();
+    image.commit(&space, &changed, reads).unwrap();
     assert_eq!(image.changed(&space).unwrap(), [0u32; 0]);
 
     write(5, 9);
@@ -20,7 +20,7 @@ fn committed_image_survives<I: Committed>() {
     write(3 * UNIT + 1, 3);
     write(3 * UNIT + 1, 2);
     assert_eq!(image.changed(&space).unwrap(), [0, 32]);
-    image.rollback(&space).unwrap();
+    image.rollback(&space, reads).unwrap();
     assert_eq!(image.changed(&space).unwrap(), [0u32; 0]);
     let live = space.bytes();
     assert_eq!((live[5], live[2 * UNIT], live[3 * UNIT + 1]), (1, 0, 2));
@@ -32,13 +32,14 @@ fn committed_image_survives<I: Committed>() {
 
 #[test]
 fn copies_compare_content() {
-    committed_image_survives::<portable::Copy>();
+    committed_image_survives::<portable::Copy>(true);
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn memory_files_compare_content() {
-    committed_image_survives::<linux::MemoryFile>();
+    committed_image_survives::<linux::MemoryFile>(true);
+    committed_image_survives::<linux::MemoryFile>(false);
 }
 
 #[cfg(target_os = "linux")]
@@ -50,7 +51,7 @@ fn reads_are_seen_in_units() {
     space.bytes_mut().fill(1);
     let changed = image.changed(&space).unwrap();
     assert_eq!(changed.len(), 64 * 16);
-    image.commit(&space, &changed).unwrap();
+    image.commit(&space, &changed, true).unwrap();
     assert_eq!(image.touched(&space).unwrap(), Touched::default());
     assert_eq!(space.bytes()[UNIT * 7 + 12_345], 1);
     let read = image.touched(&space).unwrap();
