@@ -126,19 +126,23 @@ fn slices_take_two_hundredths_more_at_most() {
 
 #[test]
 fn a_message_that_had_too_few_instructions_is_taken_back_and_gone_on_from() {
-    // The canister reckons with 40 B a message; here it has 3 B, so that slices trap until they are as small.
-    let host = Host::builder().update_limit(3_000_000_000).build().expect("a host");
+    // The canister reckons with 40 B a message; here it has 0.4 B, so that slices trap until they are as small.
+    let host = Host::builder().update_limit(400_000_000).build().expect("a host");
     let service = Service::deploy(&host, None);
-    let (model, request) = chain(512, 30);
+    // Some 0.9 B.
+    let (model, request) = chain(256, 30);
     service.upload("chain", &model).expect("its trial goes on");
     let caller = service.controller();
     let sliced = |slice| {
         let parameters = InferParameters { slice_instructions: Some(slice), ..Default::default() };
         let request = InferRequest { parameters: Some(parameters), ..request.clone() };
-        caller.infer(&request).expect("it goes on").outputs
+        let outputs = caller.infer(&request).expect("it goes on").outputs;
+        (outputs, host.last_cost().instructions)
     };
     // Slices that trap, and slices that fit.
-    assert_eq!(sliced(5_000_000_000), sliced(2_000_000_000));
+    let ((trapped, taken_back), (fitted, took)) = (sliced(700_000_000), sliced(250_000_000));
+    assert_eq!(trapped, fitted);
+    assert!(taken_back > took + 300_000_000, "no message was taken back: {taken_back} and {took} instructions");
     // What cannot even be loaded is given up after the second message, and others go on being served.
     let host = Host::builder().update_limit(15_000_000).build().expect("a host");
     let service = Service::deploy(&host, None);
