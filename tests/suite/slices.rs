@@ -142,7 +142,10 @@ fn a_message_that_had_too_few_instructions_is_taken_back_and_gone_on_from() {
     // Slices that trap, and slices that fit.
     let ((trapped, taken_back), (fitted, took)) = (sliced(700_000_000), sliced(250_000_000));
     assert_eq!(trapped, fitted);
-    assert!(taken_back > took + 300_000_000, "no message was taken back: {taken_back} and {took} instructions");
+    assert!(
+        taken_back > took + 300_000_000,
+        "no message was taken back: {taken_back} and {took} instructions"
+    );
     // What cannot even be loaded is given up after the second message, and others go on being served.
     let host = Host::builder().update_limit(15_000_000).build().expect("a host");
     let service = Service::deploy(&host, None);
