@@ -1,4 +1,5 @@
-//! Names the engine's build: sha256 over the sources that decide an answer and the lock file that pins the rest.
+//! Names the engine's build: sha256 over the sources that decide an answer and the lock file that pins the rest. And has the linker
+//! leave a place free in the module's table.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -26,6 +27,10 @@ fn main() -> io::Result<()> {
         println!("cargo::rerun-if-changed={}", file.display());
     }
     let digest: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
+    if env::var("CARGO_CFG_TARGET_FAMILY").is_ok_and(|family| family.split(',').any(|name| name == "wasm")) {
+        // Place 1 is the callback's (`runtime::CALLBACK`); 0 is left free by linkers, being the null pointer.
+        println!("cargo::rustc-link-arg-cdylib=--table-base=2");
+    }
     println!("cargo::rustc-env=IC_NN_BUILD=ic-nn {} {digest}", env!("CARGO_PKG_VERSION"));
     Ok(())
 }

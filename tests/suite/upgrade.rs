@@ -1,9 +1,12 @@
 //! Upgrades: what was acknowledged is there afterwards, with equal bytes, and graphs that were loaded come back.
 
+use candid::{Decode, Encode};
 use ic_nn_tests::on_every_runtime;
-use ic_nn_tests::onnx;
-use ic_nn_tests::service::{Service, repository, stranger};
-use ic_nn_types::{ModelState, Role, Tensor};
+use ic_nn_tests::onnx::{self, Dim};
+use ic_nn_tests::service::{Service, controller, repository, request, stranger};
+use ic_nn_types::{
+    Error, InferParameters, InferRequest, InferResponse, JobRequest, JobState, ModelState, Role, Tensor,
+};
 
 #[test]
 fn models_answer_again_with_equal_bytes() {
@@ -34,5 +37,74 @@ fn models_answer_again_with_equal_bytes() {
             [("add".into(), Some(ModelState::Available)), ("digits".into(), Some(ModelState::Loaded))],
             "what was loaded came back by itself"
         );
+    });
+}
+
+/// Small products, each in a message of its own: so many calls of the canister to itself, which take some rounds.
+const PRODUCTS: usize = 600;
+
+fn long() -> InferRequest {
+    let numbers: Vec<f32> = (0..64 * 64).map(|i| (i % 3) as f32 / 64.0).collect();
+    let parameters = Some(InferParameters { slice_instructions: Some(1), ..Default::default() });
+    let inputs = vec![("x".into(), Tensor::from_f32(vec![64, 64], &numbers))];
+    InferRequest { parameters, ..request("chain", inputs) }
+}
+
+/// Calls that the canister is upgraded under are answered after it, by a module whose heap knows nothing of them.
+#[test]
+fn no_answer_goes_astray_however_often_the_canister_is_upgraded_under_its_calls() {
+    on_every_runtime("upgrades under calls", |replica| {
+        let service = Service::deploy(replica, None);
+        service.serve("chain", &onnx::products(Dim::Is(64), PRODUCTS).finish());
+        let caller = service.controller();
+        let expected = caller.infer(&long()).expect("it infers").outputs;
+        let arg = Encode!(&long()).expect("the argument encodes");
+        let submit = || replica.submit(service.canister, controller(), "infer", &arg).expect("it is taken");
+        let (mut told, mut heap) = (0, vec![]);
+        for ticks in 2..11 {
+            let job =
+                |restart_on_upgrade| JobRequest { request: long(), restart_on_upgrade, ..Default::default() };
+            let [lasts, ends] =
+                [Some(true), None].map(|restarts| caller.job_submit(&job(restarts)).expect("it is taken"));
+            let first = [submit(), submit()];
+            (0..ticks / 2).for_each(|_| replica.tick());
+            service.upgrade();
+            // Once more, while answers of two sessions are under way.
+            let second = submit();
+            (0..ticks % 2).for_each(|_| replica.tick());
+            service.upgrade();
+            for call in first.into_iter().chain([second]) {
+                match replica.await_call(call) {
+                    Ok(reply) => {
+                        let answer = Decode!(&reply, Result<InferResponse, Error>).expect("a reply of infer");
+                        assert_eq!(answer.expect("it infers").outputs, expected, "in round {ticks}");
+                    }
+                    Err(reject) => {
+                        let text = reject.to_string();
+                        assert!(text.contains("upgraded while this call was under way"), "{ticks}: {text}");
+                        told += 1;
+                    }
+                }
+            }
+            let [lasted, ended] =
+                [lasts, ends].map(|job| caller.job_wait(job, &mut |_| {}).expect("it is told of"));
+            assert_eq!(lasted.state, JobState::Done, "in round {ticks}: {lasted:?}");
+            assert!(matches!(ended.state, JobState::Done | JobState::Failed), "in round {ticks}: {ended:?}");
+            let (name, tensor) = &expected[0];
+            assert_eq!(&caller.fetch_job_output(lasts, name).expect("it is kept"), tensor);
+            for job in [lasts, ends] {
+                caller.job_cancel(job).expect("it is discarded");
+            }
+            heap.push(caller.server_metadata().expect("it says").heap_bytes);
+            let logs = replica.logs(service.canister, controller()).expect("a log");
+            for line in logs {
+                let text = String::from_utf8_lossy(&line.content).into_owned();
+                assert!(!text.contains("[TRAP]"), "in round {ticks}: {text}");
+            }
+        }
+        println!("calls under way in upgrades: {told}, heap afterwards: {heap:?}");
+        assert!(told > 12, "{told} calls were under way");
+        let (least, most) = (heap.iter().min(), heap.iter().max());
+        assert!(most.zip(least).is_some_and(|(most, least)| most - least < 40_000), "{heap:?}");
     });
 }

@@ -4,31 +4,29 @@
 //! meets for the first time (a file, a shape) is met in such a call: the caller of the canister gets an error with the
 //! panic's text, and no state has changed.
 
-use ic_cdk::call::{Call, CallFailed};
 use ic_nn_types::{Error, ErrorCode};
 
 use crate::api::internal;
+use crate::calls::{self, Failed, For, Wait};
 use crate::{memory, state};
 
 /// Calls this canister's `method` with one number and gives its reply.
 ///
 /// Costs about 15 M cycles on 13 nodes for the call and its callback, whatever it does.
 pub(crate) async fn call(method: &str, arg: u64) -> Result<Vec<u8>, Error> {
-    match Call::unbounded_wait(ic_cdk::api::canister_self(), method).with_arg(arg).await {
-        Ok(reply) => Ok(reply.into_bytes()),
-        Err(CallFailed::CallRejected(reject)) => Err(translate(reject.reject_message())),
-        Err(CallFailed::InsufficientLiquidCycleBalance(e)) => Err(Error::new(
+    let arg = candid::encode_one(arg).unwrap_or_default();
+    let itself = ic_cdk::api::canister_self();
+    calls::call(itself, method, &arg, Wait::Long, For::Caller).await.map_err(|failed| match failed {
+        Failed::Rejected(_, message) => translate(&message),
+        Failed::Cycles { available, required } => Error::new(
             ErrorCode::RuntimeError,
-            format!(
-                "the canister holds {} cycles and this needs {} to begin; top it up",
-                e.available, e.required
-            ),
-        )),
-        Err(e) => Err(Error::new(
+            format!("the canister holds {available} cycles and this needs {required} to begin; top it up"),
+        ),
+        Failed::Full => Error::new(
             ErrorCode::RuntimeError,
-            format!("the canister could not call itself: {e}; try again"),
-        )),
-    }
+            "the canister could not call itself: too many of its calls are under way; try again",
+        ),
+    })
 }
 
 /// Sees to it that stable memory can take a file of `bytes` and what the tables write beside it in a message. To be

@@ -19,6 +19,7 @@ use serde::Deserialize;
 use crate::api::inference;
 use crate::authority::Spender;
 use crate::run::{self, Limits};
+use crate::timers::{self, Task};
 use crate::{contained, slices, state, wire};
 
 /// Jobs that run side by side.
@@ -129,7 +130,7 @@ pub(crate) fn enqueue(id: u64, job: &Job) {
 pub(crate) fn pump() {
     if slices::frozen().is_none() {
         while let Some(job) = JOBS.with_borrow_mut(Jobs::begin) {
-            ic_cdk_timers::set_timer(Duration::ZERO, work(job));
+            timers::after(Duration::ZERO, Task::Work(job));
         }
     }
     let watch = JOBS.with_borrow_mut(|j| {
@@ -138,12 +139,15 @@ pub(crate) fn pump() {
         !idle && !std::mem::replace(&mut j.watched, true)
     });
     if watch {
-        ic_cdk_timers::set_timer(WATCH, async {
-            JOBS.with_borrow_mut(|j| j.watched = false);
-            look_after();
-            pump();
-        });
+        timers::after(WATCH, Task::Watch);
     }
+}
+
+/// Looks after the jobs when it is time.
+pub(crate) fn watch() {
+    JOBS.with_borrow_mut(|j| j.watched = false);
+    look_after();
+    pump();
 }
 
 /// Has jobs looked after where that has not been done for long: a canister that had no cycles has lost its timers. To be called where
@@ -238,7 +242,7 @@ impl Drop for Alive {
 }
 
 /// Runs a job, in a call context of its own.
-async fn work(job: u64) {
+pub(crate) async fn work(job: u64) {
     // One that was to begin again may have begun meanwhile.
     let begins =
         JOBS.with_borrow_mut(|j| j.running.get_mut(&job).map(|r| !std::mem::replace(&mut r.began, true)));

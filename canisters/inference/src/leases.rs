@@ -8,11 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ic_cdk_timers::TimerId;
 use ic_nn_store::{ContextError, OpenContext};
 use ic_nn_types::{Context, Error};
 
 use crate::api::contexts;
+use crate::timers::{self, Task, Timer};
 use crate::{contained, state};
 
 /// Contexts that are closed in one message: at four changes to tables each, some 100,000 instructions apiece, 0.4 B.
@@ -45,7 +45,7 @@ thread_local! {
     /// Of every open context, and of some that are closed by now.
     static LEASES: RefCell<BTreeMap<Context, Lease>> = const { RefCell::new(BTreeMap::new()) };
     /// The next look, and when it is due.
-    static LOOK: Cell<Option<(u64, TimerId)>> = const { Cell::new(None) };
+    static LOOK: Cell<Option<(u64, Timer)>> = const { Cell::new(None) };
 }
 
 /// Begins the leases of the contexts that are open, once the store is. Costs a read of each.
@@ -147,13 +147,14 @@ fn look_at(time: u64) {
         if due <= time && now < due.saturating_add(LEAST_WAIT) {
             return;
         }
-        ic_cdk_timers::clear_timer(timer);
+        timers::clear(timer);
     }
-    let timer = ic_cdk_timers::set_timer(Duration::from_nanos(time.saturating_sub(now)), look());
+    let timer = timers::after(Duration::from_nanos(time.saturating_sub(now)), Task::Look);
     LOOK.set(Some((time, timer)));
 }
 
-async fn look() {
+/// Looks for leases that are over, when it is time.
+pub(crate) async fn look() {
     LOOK.set(None);
     // The heap's part goes even where the subnet has no stable memory to give.
     over().into_iter().for_each(contexts::forget);

@@ -5,27 +5,30 @@ use std::time::Duration;
 
 use ic_nn_types::InitArgs;
 
+use crate::timers::{self, Task};
 use crate::{api, jobs, leases, memory, runtime, state, streams};
 
 #[ic_cdk::init]
 fn init(args: Option<InitArgs>) {
     runtime::run_constructors();
+    runtime::has_callback();
     state::open();
     apply(args);
     // What later messages may write without asking. Where it is refused, they ask.
     memory::grow(memory::lacking_pages(0));
-    sweep();
+    timers::after(timers::SWEEP, Task::Sweep);
 }
 
 #[ic_cdk::post_upgrade]
 fn post_upgrade(args: Option<InitArgs>) {
     runtime::run_constructors();
+    runtime::has_callback();
     state::open();
     apply(args);
     // What later messages may write without asking. Where it is refused, they ask.
     memory::grow(memory::lacking_pages(0));
-    sweep();
-    ic_cdk_timers::set_timer(Duration::ZERO, reload());
+    timers::after(timers::SWEEP, Task::Sweep);
+    timers::after(Duration::ZERO, Task::Reload);
     jobs::resume();
     leases::resume();
 }
@@ -42,7 +45,7 @@ fn apply(args: Option<InitArgs>) {
 
 /// Loads the graphs that have an open handle, and warms them up. One that fails is told in the log and loads at its next
 /// use, or fails there with its reason.
-async fn reload() {
+pub(crate) async fn reload() {
     let open: Vec<u64> = state::store(|s| s.graphs().filter_map(|g| g.ok().map(|g| g.graph)).collect());
     for graph in open {
         let version = state::store(|s| {
@@ -58,16 +61,14 @@ async fn reload() {
 }
 
 /// Clears away what was abandoned or is over, once an hour.
-fn sweep() {
-    ic_cdk_timers::set_timer_interval(Duration::from_secs(3_600), || async {
-        for (upload, owner, name) in
-            state::store(|s| s.collect_abandoned(ic_cdk::api::time())).unwrap_or_default()
-        {
-            ic_cdk::api::debug_print(format!(
-                "upload {upload} of `{name}` by {owner} was abandoned and is closed"
-            ));
-        }
-        jobs::expire();
-        leases::wake();
-    });
+pub(crate) fn sweep() {
+    for (upload, owner, name) in
+        state::store(|s| s.collect_abandoned(ic_cdk::api::time())).unwrap_or_default()
+    {
+        ic_cdk::api::debug_print(format!(
+            "upload {upload} of `{name}` by {owner} was abandoned and is closed"
+        ));
+    }
+    jobs::expire();
+    leases::wake();
 }

@@ -1,12 +1,15 @@
-//! The seam to the platform: allocator, constructors, randomness, custom sections, counters.
+//! The seam to the platform: allocator, constructors, randomness, custom sections, calls and the timer, counters.
 //!
 //! The only module of the canister with unsafe code: linker symbols have no safe form.
 #![allow(unsafe_code, reason = "symbols that the linker asks for")]
 
 use std::alloc::System;
 
+use candid::Principal;
 use cap::Cap;
 use ic_nn_arena::Arena;
+
+use crate::{calls, timers};
 
 /// Gives what a run takes its places in one block, and counts the bytes that are allocated, so that memory is admitted before it
 /// is taken. Freed memory stays in the wasm heap, so the size of the heap would not tell.
@@ -47,6 +50,68 @@ pub(crate) fn run_constructors() {
 #[unsafe(no_mangle)]
 unsafe extern "Rust" fn __getrandom_v03_custom(_dest: *mut u8, _len: usize) -> Result<(), u32> {
     ic_cdk::api::trap("randomness was asked for; ic-nn answers the same on every node and has none")
+}
+
+/// The place in the module's table at which [`callback`] is, in every build: before those that the linker gives out (`build.rs`).
+/// `ic-nn-wasm-report` puts it there.
+pub(crate) const CALLBACK: usize = 1;
+
+/// The number of no call. A callback that gets it does nothing.
+pub(crate) const NO_CALL: u32 = u32::MAX;
+
+/// Where the Internet Computer comes back to a call, with the number that it was given.
+#[unsafe(export_name = "ic_nn_callback")]
+extern "C" fn callback(number: usize) {
+    calls::answered(number as u32);
+}
+
+/// Makes a call, of which [`calls::answered`] is told one of the two numbers: the first with the answer, and the second where taking it
+/// trapped. Whether it goes out. Where `seconds` are given, that is how long the answer is waited for.
+pub(crate) fn call(
+    canister: Principal,
+    method: &str,
+    arg: &[u8],
+    seconds: Option<u32>,
+    (answered, cleans_up): (u32, u32),
+) -> bool {
+    let (callee, answered) = (canister.as_slice(), answered as usize);
+    // SAFETY: `callee` and `method` can be read. At `CALLBACK` is a function that takes a number, [`has_callback`] having seen it when
+    // this session began; it may be called with any, and owns nothing.
+    unsafe {
+        ic0::sys::call_new(
+            callee.as_ptr() as usize,
+            callee.len(),
+            method.as_ptr() as usize,
+            method.len(),
+            CALLBACK,
+            answered,
+            CALLBACK,
+            answered,
+        );
+        ic0::sys::call_on_cleanup(CALLBACK, cleans_up as usize);
+    }
+    ic0::call_data_append(arg);
+    if let Some(seconds) = seconds {
+        ic0::call_with_best_effort_response(seconds);
+    }
+    ic0::call_perform() == 0
+}
+
+/// Calls the callback at its place, for nothing. To be called once in `canister_init` and `canister_post_upgrade`: a module that did not
+/// go through `ic-nn-wasm-report` traps here, and is not installed.
+pub(crate) fn has_callback() {
+    if cfg!(target_family = "wasm") {
+        // SAFETY: what is at that place in the table is [`callback`]; where there is nothing, calling it traps.
+        let callback =
+            unsafe { std::mem::transmute::<usize, extern "C" fn(usize)>(std::hint::black_box(CALLBACK)) };
+        callback(NO_CALL as usize);
+    }
+}
+
+/// The time has come that the Internet Computer was told.
+#[unsafe(export_name = "canister_global_timer")]
+extern "C" fn global_timer() {
+    ic_cdk_executor::in_tracking_executor_context(timers::fire);
 }
 
 /// Instructions of this message so far.

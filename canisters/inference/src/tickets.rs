@@ -5,6 +5,8 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use crate::session;
+
 enum Slot {
     Asked(Box<dyn Any>),
     Taken,
@@ -15,7 +17,7 @@ enum Slot {
 
 #[derive(Default)]
 struct Slots {
-    next: u64,
+    last: u64,
     open: BTreeMap<u64, Slot>,
 }
 
@@ -31,9 +33,10 @@ impl Ticket {
     /// Lays `question` down for the call.
     pub(crate) fn new(question: impl Any) -> Ticket {
         SLOTS.with_borrow_mut(|s| {
-            s.next += 1;
-            s.open.insert(s.next, Slot::Asked(Box::new(question)));
-            Ticket(s.next)
+            // A call of an earlier session that arrives late finds none of this one's.
+            s.last = s.last.max(session::first_number()) + 1;
+            s.open.insert(s.last, Slot::Asked(Box::new(question)));
+            Ticket(s.last)
         })
     }
 

@@ -1,6 +1,7 @@
-//! Writes a module in fewer bytes ([`shrink`]), and prints what the Internet Computer will say to it: code section, total,
-//! functions, install cost. Fails where the code section is over the bound that `scripts/build-canister` passes.
+//! Puts a module's callback at its place ([`callback`]), writes it in fewer bytes ([`shrink`]), and prints what the Internet Computer
+//! will say to it: code section, total, functions, install cost. Fails where the code section is over the bound that `scripts/build-canister` passes.
 
+mod callback;
 mod shrink;
 
 use std::process::ExitCode;
@@ -32,7 +33,7 @@ fn report() -> Result<()> {
     };
     let bound: usize = bound.parse().with_context(|| format!("{bound} is no number of bytes"))?;
     let wasm = std::fs::read(linked).with_context(|| format!("cannot read {linked}"))?;
-    let (wasm, merged) = shrink::shrink(&wasm)?;
+    let (wasm, merged) = shrink::shrink(&callback::place(&wasm)?)?;
     std::fs::write(path, &wasm).with_context(|| format!("cannot write {path}"))?;
     let (mut code, mut functions, mut instructions, mut largest) = (0usize, 0u32, 0u64, 0u64);
     for payload in Parser::new(0).parse_all(&wasm) {

@@ -35,8 +35,8 @@ fn inspect_message() {
         | "finalize_execution_context"
         | "job_submit"
         | "job_cancel" => may_spend(),
-        // What the canister, or its CDK's timers, call on the canister itself.
-        method => !method.starts_with("ic_nn_internal_") && !method.starts_with("<ic-cdk internal>"),
+        // What the canister calls on itself.
+        method => !method.starts_with("ic_nn_internal_"),
     };
     if allowed {
         ic_cdk::api::accept_message();

@@ -12,9 +12,10 @@ use crate::models::Tried;
 use crate::run::{self, Answer, Question};
 use crate::slices::{Sliced, Slices};
 use crate::tickets;
+use crate::timers::{self, Task};
 use crate::variant::Content;
 use crate::wire::{self, Arg};
-use crate::{memory, models, state};
+use crate::{jobs, leases, lifecycle, memory, models, state};
 
 /// Checks, loads and tries the files of a ticket, and leaves their facts.
 pub(crate) const PROBE: &str = "ic_nn_internal_probe";
@@ -30,6 +31,8 @@ pub(crate) const INFER: &str = "ic_nn_internal_infer";
 pub(crate) const ROOM: &str = "ic_nn_internal_room";
 /// Does nothing: the message that awaits it goes on with fresh instructions.
 pub(crate) const BREATHE: &str = "ic_nn_internal_breathe";
+/// Does what is due.
+pub(crate) const TIMER: &str = "ic_nn_internal_timer";
 
 /// What a probe is told.
 pub(crate) enum Candidate {
@@ -225,6 +228,21 @@ fn room(pages: Arg<u64>) -> Result<(), Error> {
 #[update(hidden = true, name = "ic_nn_internal_breathe", decode_with = "crate::wire::decode::<u64>")]
 fn breathe(_: Arg<u64>) -> Result<(), Error> {
     Itself::check().map(drop)
+}
+
+#[update(hidden = true, name = "ic_nn_internal_timer", decode_with = "crate::wire::decode::<u64>")]
+async fn timer(number: Arg<u64>) -> Result<(), Error> {
+    Itself::check()?;
+    match timers::take(number?) {
+        Some(Task::Work(job)) => jobs::work(job).await,
+        Some(Task::Watch) => jobs::watch(),
+        Some(Task::Look) => leases::look().await,
+        Some(Task::Reload) => lifecycle::reload().await,
+        Some(Task::Sweep) => lifecycle::sweep(),
+        // What was due in an earlier session is not any more.
+        None => {}
+    }
+    Ok(())
 }
 
 /// The outcome in a reply of these.

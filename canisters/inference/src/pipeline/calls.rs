@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use candid::CandidType;
-use ic_cdk::call::{Call, CallFailed};
 use ic_nn_types::{Error, ErrorCode, PipelineStage};
 use serde::de::DeserializeOwned;
 
 use crate::api::internal;
+pub(super) use crate::calls::Wait;
+use crate::calls::{self, Failed, For};
 use crate::{contained, wire};
 
 /// How often a call is made that fails for reasons that pass.
@@ -23,15 +24,6 @@ pub(super) fn is_lacking(e: &Error) -> bool {
     e.data.starts_with(LACKING)
 }
 
-/// How long a reply is waited for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wait {
-    /// As long as the stage takes, which may be many messages.
-    Long,
-    /// 300 seconds, for what a stage that works answers at once: one that does not shall not keep this canister from being stopped.
-    Short,
-}
-
 /// Calls a stage with encoded arguments and gives its reply, which is of type `variant { Ok; Err : error }`.
 pub(super) async fn call(
     stage: &PipelineStage,
@@ -39,33 +31,41 @@ pub(super) async fn call(
     method: &str,
     arg: &[u8],
 ) -> Result<Vec<u8>, Error> {
+    made(stage, wait, For::Caller, method, arg).await
+}
+
+/// The same when the request has its answer.
+pub(super) async fn call_after(stage: &PipelineStage, method: &str, arg: &[u8]) -> Result<Vec<u8>, Error> {
+    made(stage, Wait::Long, For::Nobody, method, arg).await
+}
+
+async fn made(
+    stage: &PipelineStage,
+    wait: Wait,
+    whose: For,
+    method: &str,
+    arg: &[u8],
+) -> Result<Vec<u8>, Error> {
     let mut attempt = 1;
     loop {
-        let call = match wait {
-            Wait::Long => Call::unbounded_wait(stage.canister, method),
-            Wait::Short => Call::bounded_wait(stage.canister, method),
-        };
-        let why = match call.with_raw_args(arg).await {
-            Ok(reply) => return Ok(reply.into_bytes()),
-            Err(CallFailed::InsufficientLiquidCycleBalance(e)) => {
+        let why = match calls::call(stage.canister, method, arg, wait, whose).await {
+            Ok(reply) => return Ok(reply),
+            Err(Failed::Cycles { available, required }) => {
                 return Err(Error::new(
                     ErrorCode::RuntimeError,
                     format!(
-                        "{LACKING}: this canister has {} free, a call of {stage} sets {} aside; top it up, or ask less at once",
-                        e.available, e.required
+                        "{LACKING}: this canister has {available} free, a call of {stage} sets {required} aside; top it up, or ask less at once"
                     ),
                 ));
             }
-            Err(CallFailed::CallRejected(reject)) => {
-                let (passes, error) = rejected(stage, reject.raw_reject_code(), reject.reject_message());
+            Err(Failed::Rejected(code, message)) => {
+                let (passes, error) = rejected(stage, code, &message);
                 if !passes {
                     return Err(error);
                 }
                 error
             }
-            Err(CallFailed::CallPerformFailed(_)) => {
-                unreachable_now(stage, "too many calls of it are under way")
-            }
+            Err(Failed::Full) => unreachable_now(stage, "too many calls of it are under way"),
         };
         if attempt == ATTEMPTS {
             return Err(why);
@@ -86,6 +86,7 @@ fn rejected(stage: &PipelineStage, code: u32, message: &str) -> (bool, Error) {
             (false, error("the canister is out of cycles; top it up"))
         }
         2 | 6 if !stopped => (true, unreachable_now(stage, cause)),
+        4 if cause.contains(calls::UPGRADED) => (true, unreachable_now(stage, cause)),
         3 => (false, error("there is no such canister; publish a manifest of canisters that there are")),
         _ if stopped => (false, error("the canister is stopped; start it and ask again")),
         _ if cause.contains("no Wasm module") || cause.contains("has no ") => {
@@ -177,6 +178,7 @@ mod tests {
             (2, "Canister queue is full", true, "4 times"),
             (2, "Canister aaaaa-aa is out of cycles", false, "top it up"),
             (6, "timed out", true, "try again later"),
+            (4, calls::UPGRADED, true, "try again later"),
             (3, "Canister not found", false, "no such canister"),
             (5, "Canister aaaaa-aa is stopped", false, "start it"),
             (5, "Canister has no update method 'infer'", false, "does not run ic-nn"),

@@ -4,12 +4,13 @@
 //! on a stage closes those of before there, being of another session; where it never comes back the stage closes them, when nothing
 //! was called on them for [`IDLE_SECONDS`].
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 use ic_nn_types::{ContextOptions, Error, PipelineStage};
 
 use super::calls::{self, Wait};
 use super::stage::encoded;
+use crate::session;
 
 /// How long a stage keeps a context that this canister does not call on. The longest that it does not while all is well is when it
 /// fetches outputs, which does not count as calls on them: at 16 MB a round trip and 10 s for each, half an hour is for 2.9 GB, more
@@ -20,17 +21,8 @@ const IDLE_SECONDS: u64 = 1_800;
 const MOST_LEFT: usize = 1_000;
 
 thread_local! {
-    /// This canister's session: its version when it was first asked for, which no earlier code or state of it has had.
-    static SESSION: Cell<u64> = const { Cell::new(0) };
     /// What requests left open whose messages trapped.
     static LEFT: RefCell<Vec<(PipelineStage, u64)>> = const { RefCell::new(vec![]) };
-}
-
-fn session() -> u64 {
-    if SESSION.get() == 0 {
-        SESSION.set(ic_cdk::api::canister_version());
-    }
-    SESSION.get()
 }
 
 /// An open context on a stage. Where it goes without having been closed, as when its message traps, it is remembered and closed by
@@ -44,7 +36,7 @@ pub(super) struct Opened {
 impl Opened {
     /// Opens one on a graph of the stage's.
     pub(super) async fn open(stage: &PipelineStage, graph: u64) -> Result<Opened, Error> {
-        let options = ContextOptions { idle_seconds: Some(IDLE_SECONDS), session: Some(session()) };
+        let options = ContextOptions { idle_seconds: Some(IDLE_SECONDS), session: Some(session::number()) };
         let arg = encoded(candid::encode_args((graph, Some(options))))?;
         let reply = calls::call(stage, Wait::Long, "init_execution_context", &arg).await?;
         Ok(Opened { context: calls::decoded(stage, reply)?, stage: stage.clone(), closed: false })
@@ -60,7 +52,7 @@ impl Opened {
         ic_cdk::futures::spawn_weak(async move {
             let arg = candid::encode_one(opened.context).unwrap_or_default();
             // A stage that does not answer now closes it by itself.
-            let _ = calls::call(&opened.stage, Wait::Long, "finalize_execution_context", &arg).await;
+            let _ = calls::call_after(&opened.stage, "finalize_execution_context", &arg).await;
             opened.closed = true;
             drop(opened);
         });
