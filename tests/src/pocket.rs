@@ -14,6 +14,7 @@ use std::time::Duration;
 use candid::{CandidType, Decode, Encode, Nat, Principal};
 use ic_nn_host::{
     CallId, Canister, CanisterSettings, CanisterStatus, InstallMode, LogLine, Reject, RejectCode, Replica,
+    UploadedModule,
 };
 use pocket_ic::common::rest::{RawEffectivePrincipal, RawMessageId};
 use pocket_ic::{PocketIc, RejectResponse};
@@ -140,6 +141,20 @@ impl Pocket {
         self.manage(Some(canister), sender, method, &args::CanisterId { canister_id: canister })
     }
 
+    /// Installs, again after some rounds where the canister had an expensive install before.
+    fn within_rate_limit(&self, install: impl Fn() -> Result<(), Reject>) -> Result<(), Reject> {
+        let (rounds, tries) = RATE_LIMIT;
+        for _ in 1..tries {
+            match install() {
+                Err(refusal) if refusal.error_code == INSTALL_RATE_LIMITED => {
+                    (0..rounds).for_each(|_| self.tick());
+                }
+                result => return result,
+            }
+        }
+        install()
+    }
+
     fn install_at_once(
         &self,
         canister: Canister,
@@ -169,24 +184,46 @@ impl Pocket {
         wasm: &[u8],
         arg: &[u8],
     ) -> Result<(), Reject> {
-        let mut hashes = Vec::new();
+        let module = self.upload_chunks(canister, sender, wasm)?;
+        let installed = self.install_from_chunks(canister, sender, mode, &module, arg);
+        self.about(canister, sender, "clear_chunk_store")?;
+        installed
+    }
+
+    fn upload_chunks(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        wasm: &[u8],
+    ) -> Result<UploadedModule, Reject> {
+        let mut chunks = Vec::new();
         for chunk in wasm.chunks(CHUNK_BYTES) {
             let upload = args::UploadChunk { canister_id: canister, chunk: ByteBuf::from(chunk) };
-            let reply = self.manage(Some(canister), sender, "upload_chunk", &upload)?;
-            hashes.push(Decode!(&reply, args::ChunkHash).expect("upload_chunk answers a hash"));
+            self.manage(Some(canister), sender, "upload_chunk", &upload)?;
+            chunks.push(Sha256::digest(chunk).into());
         }
+        Ok(UploadedModule { chunks, sha256: Sha256::digest(wasm).into() })
+    }
+
+    fn install_from_chunks(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        mode: InstallMode,
+        module: &UploadedModule,
+        arg: &[u8],
+    ) -> Result<(), Reject> {
+        let hashes = module.chunks.iter().map(|hash| args::ChunkHash { hash: hash.to_vec().into() });
         let install = args::InstallChunked {
             mode: mode.into(),
             target_canister: canister,
             store_canister: Some(canister),
-            chunk_hashes_list: hashes,
-            wasm_module_hash: ByteBuf::from(Sha256::digest(wasm).to_vec()),
+            chunk_hashes_list: hashes.collect(),
+            wasm_module_hash: ByteBuf::from(module.sha256.to_vec()),
             arg: ByteBuf::from(arg),
             sender_canister_version: None,
         };
-        let installed = self.manage(Some(canister), sender, "install_chunked_code", &install);
-        self.about(canister, sender, "clear_chunk_store")?;
-        installed.map(|_| ())
+        self.manage(Some(canister), sender, "install_chunked_code", &install).map(|_| ())
     }
 }
 
@@ -267,16 +304,27 @@ impl Replica for Pocket {
         wasm: &[u8],
         arg: &[u8],
     ) -> Result<(), Reject> {
-        let (rounds, tries) = RATE_LIMIT;
-        for _ in 1..tries {
-            match self.install_at_once(canister, sender, mode, wasm, arg) {
-                Err(refusal) if refusal.error_code == INSTALL_RATE_LIMITED => {
-                    (0..rounds).for_each(|_| self.tick());
-                }
-                result => return result,
-            }
-        }
-        self.install_at_once(canister, sender, mode, wasm, arg)
+        self.within_rate_limit(|| self.install_at_once(canister, sender, mode, wasm, arg))
+    }
+
+    fn upload_module(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        wasm: &[u8],
+    ) -> Result<UploadedModule, Reject> {
+        self.upload_chunks(canister, sender, wasm)
+    }
+
+    fn install_uploaded(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        mode: InstallMode,
+        module: &UploadedModule,
+        arg: &[u8],
+    ) -> Result<(), Reject> {
+        self.within_rate_limit(|| self.install_from_chunks(canister, sender, mode, module, arg))
     }
 
     fn query(

@@ -2,7 +2,7 @@
 
 use candid::{Encode, Principal};
 use ic_nn_client::{Client, ClientError, ReplicaTransport};
-use ic_nn_host::{Canister, CanisterSettings, InstallMode, Replica};
+use ic_nn_host::{Canister, CanisterSettings, InstallMode, Replica, UploadedModule};
 use ic_nn_types::{
     DeleteRequest, Error, ErrorCode, InferRequest, InitArgs, ModelVersion, NamedTensor, Role, UploadSpec,
 };
@@ -58,6 +58,19 @@ impl<'a> Service<'a> {
     /// Upgrades to the same module with `args`.
     pub fn upgrade_with(&self, args: Option<InitArgs>) {
         self.upgrade_both(&module(), args);
+    }
+
+    /// Has the module at hand for [`Service::upgrade_now`].
+    pub fn upload_module(&self) -> UploadedModule {
+        self.replica.upload_module(self.canister, controller(), &module()).expect("the chunks are taken")
+    }
+
+    /// Upgrades in one message: what the rounds before have left under way is under way still.
+    pub fn upgrade_now(&self, module: &UploadedModule) {
+        let arg = Encode!(&None::<InitArgs>).expect("the argument encodes");
+        self.replica
+            .install_uploaded(self.canister, controller(), InstallMode::Upgrade, module, &arg)
+            .expect("the module upgrades");
     }
 
     fn upgrade_both(&self, module: &[u8], args: Option<InitArgs>) {

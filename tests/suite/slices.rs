@@ -179,25 +179,12 @@ fn others_are_served_between_slices() {
 }
 
 #[test]
-fn what_becomes_of_a_run_whose_model_goes_or_whose_canister_is_upgraded() {
+fn what_becomes_of_a_run_whose_model_goes() {
     on_every_runtime("a run's bad days", |replica| {
         let service = Service::deploy(replica, None);
         service.serve("digits", &digits());
         let caller = service.controller();
         let expected = caller.infer(&images(64, None)).expect("it infers").outputs;
-        // At every place that a run of some twenty steps is left.
-        for ticks in 1..12 {
-            let call = submit(replica, &service, &images(64, Some(1)));
-            for _ in 0..ticks {
-                replica.tick();
-            }
-            service.upgrade();
-            // The call is rejected, unless it was done: its heap is gone.
-            if let Ok(answer) = answered(replica.await_call(call)) {
-                assert_eq!(answer.outputs, expected);
-            }
-            assert_eq!(caller.infer(&images(64, None)).expect("it infers again").outputs, expected);
-        }
         let call = submit(replica, &service, &images(64, Some(1)));
         for _ in 0..3 {
             replica.tick();
@@ -210,6 +197,51 @@ fn what_becomes_of_a_run_whose_model_goes_or_whose_canister_is_upgraded() {
         assert_eq!(answer.outputs, expected);
         service.serve("digits", &digits());
         assert_eq!(caller.infer(&images(64, None)).expect("it infers again").outputs, expected);
+    });
+}
+
+/// So many at once that none gets further than about a message in a round.
+const AT_ONCE: usize = 300;
+
+#[test]
+fn an_upgrade_between_any_two_messages_of_a_run_ends_it_and_nothing_else() {
+    on_every_runtime("an upgrade at every slice", |replica| {
+        let service = Service::deploy(replica, None);
+        service.serve("digits", &digits());
+        let caller = service.controller();
+        let module = service.upload_module();
+        let expected = caller.infer(&images(1, Some(1))).expect("it infers").outputs;
+        let mut ended = vec![];
+        for rounds in 1.. {
+            let calls: Vec<_> =
+                (0..AT_ONCE).map(|_| submit(replica, &service, &images(1, Some(1)))).collect();
+            (0..rounds).for_each(|_| replica.tick());
+            service.upgrade_now(&module);
+            let mut rejected = 0;
+            for call in calls {
+                match replica.await_call(call) {
+                    Err(reject) => {
+                        let text = reject.to_string();
+                        assert!(
+                            text.contains("upgraded while this call was under way; call again"),
+                            "{text}"
+                        );
+                        rejected += 1;
+                    }
+                    reply => assert_eq!(answered(reply).expect("it infers").outputs, expected),
+                }
+            }
+            assert_eq!(caller.infer(&images(1, Some(1))).expect("it infers again").outputs, expected);
+            ended.push(rejected);
+            if rejected == 0 {
+                break;
+            }
+        }
+        println!("of {AT_ONCE} runs, ended by an upgrade after 1, 2, ... rounds: {ended:?}");
+        assert!(ended[0] > 0, "no upgrade came in between");
+        let logs = replica.logs(service.canister, controller()).expect("a log");
+        let texts = logs.iter().map(|line| String::from_utf8_lossy(&line.content).into_owned());
+        assert_eq!(texts.filter(|text| text.contains("[TRAP]")).collect::<Vec<_>>(), [""; 0]);
     });
 }
 

@@ -18,7 +18,7 @@ use serde_bytes::ByteBuf;
 use crate::proxy::{Proxy, error_of};
 
 /// What the canister calls on itself; not in the interface.
-const INTERNAL: [&str; 7] = [
+const INTERNAL: [&str; 8] = [
     "ic_nn_internal_probe",
     "ic_nn_internal_load",
     "ic_nn_internal_remake",
@@ -26,6 +26,7 @@ const INTERNAL: [&str; 7] = [
     "ic_nn_internal_infer",
     "ic_nn_internal_room",
     "ic_nn_internal_breathe",
+    "ic_nn_internal_timer",
 ];
 
 /// What the service holds, all of it the controller's.

@@ -1,12 +1,16 @@
 //! Upgrades: what was acknowledged is there afterwards, with equal bytes, and graphs that were loaded come back.
 
 use candid::{Decode, Encode};
+use ic_nn_host::Reject;
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim};
 use ic_nn_tests::service::{Service, controller, repository, request, stranger};
 use ic_nn_types::{
-    Error, InferParameters, InferRequest, InferResponse, JobRequest, JobState, ModelState, Role, Tensor,
+    Error, InferParameters, InferRequest, InferResponse, JobRequest, JobState, ModelState, NamedTensor, Role,
+    Tensor,
 };
+
+use crate::pipeline::{Line, stages};
 
 #[test]
 fn models_answer_again_with_equal_bytes() {
@@ -43,11 +47,21 @@ fn models_answer_again_with_equal_bytes() {
 /// Small products, each in a message of its own: so many calls of the canister to itself, which take some rounds.
 const PRODUCTS: usize = 600;
 
-fn long() -> InferRequest {
+fn chain() -> Vec<u8> {
+    onnx::products(Dim::Is(64), PRODUCTS).finish()
+}
+
+fn long(model: &str) -> InferRequest {
     let numbers: Vec<f32> = (0..64 * 64).map(|i| (i % 3) as f32 / 64.0).collect();
     let parameters = Some(InferParameters { slice_instructions: Some(1), ..Default::default() });
     let inputs = vec![("x".into(), Tensor::from_f32(vec![64, 64], &numbers))];
-    InferRequest { parameters, ..request("chain", inputs) }
+    InferRequest { parameters, ..request(model, inputs) }
+}
+
+/// What a call of `infer` gave, where it was not rejected.
+fn outputs(reply: Result<Vec<u8>, Reject>) -> Result<Vec<NamedTensor>, Reject> {
+    let answer = Decode!(&reply?, Result<InferResponse, Error>).expect("a reply of infer");
+    Ok(answer.expect("it infers").outputs)
 }
 
 /// Calls that the canister is upgraded under are answered after it, by a module whose heap knows nothing of them.
@@ -55,30 +69,31 @@ fn long() -> InferRequest {
 fn no_answer_goes_astray_however_often_the_canister_is_upgraded_under_its_calls() {
     on_every_runtime("upgrades under calls", |replica| {
         let service = Service::deploy(replica, None);
-        service.serve("chain", &onnx::products(Dim::Is(64), PRODUCTS).finish());
+        service.serve("chain", &chain());
         let caller = service.controller();
-        let expected = caller.infer(&long()).expect("it infers").outputs;
-        let arg = Encode!(&long()).expect("the argument encodes");
+        let expected = caller.infer(&long("chain")).expect("it infers").outputs;
+        let arg = Encode!(&long("chain")).expect("the argument encodes");
         let submit = || replica.submit(service.canister, controller(), "infer", &arg).expect("it is taken");
+        let module = service.upload_module();
         let (mut told, mut heap) = (0, vec![]);
         for ticks in 2..11 {
-            let job =
-                |restart_on_upgrade| JobRequest { request: long(), restart_on_upgrade, ..Default::default() };
+            let job = |restart_on_upgrade| JobRequest {
+                request: long("chain"),
+                restart_on_upgrade,
+                ..Default::default()
+            };
             let [lasts, ends] =
                 [Some(true), None].map(|restarts| caller.job_submit(&job(restarts)).expect("it is taken"));
             let first = [submit(), submit()];
             (0..ticks / 2).for_each(|_| replica.tick());
-            service.upgrade();
+            service.upgrade_now(&module);
             // Once more, while answers of two sessions are under way.
             let second = submit();
             (0..ticks % 2).for_each(|_| replica.tick());
-            service.upgrade();
+            service.upgrade_now(&module);
             for call in first.into_iter().chain([second]) {
-                match replica.await_call(call) {
-                    Ok(reply) => {
-                        let answer = Decode!(&reply, Result<InferResponse, Error>).expect("a reply of infer");
-                        assert_eq!(answer.expect("it infers").outputs, expected, "in round {ticks}");
-                    }
+                match outputs(replica.await_call(call)) {
+                    Ok(outputs) => assert_eq!(outputs, expected, "in round {ticks}"),
                     Err(reject) => {
                         let text = reject.to_string();
                         assert!(text.contains("upgraded while this call was under way"), "{ticks}: {text}");
@@ -103,8 +118,29 @@ fn no_answer_goes_astray_however_often_the_canister_is_upgraded_under_its_calls(
             }
         }
         println!("calls under way in upgrades: {told}, heap afterwards: {heap:?}");
-        assert!(told > 12, "{told} calls were under way");
+        assert!(told > 0, "no upgrade came under a call");
         let (least, most) = (heap.iter().min(), heap.iter().max());
         assert!(most.zip(least).is_some_and(|(most, least)| most - least < 40_000), "{heap:?}");
+    });
+}
+
+#[test]
+fn a_stage_that_is_upgraded_under_its_calls_is_called_again() {
+    on_every_runtime("stages upgraded under calls", |replica| {
+        let line = Line::deploy(replica, &chain(), &stages(2));
+        let expected = line.front.infer("model", long("model").inputs).expect("it infers");
+        let arg = Encode!(&long("model")).expect("the argument encodes");
+        let modules: Vec<_> = line.stages.iter().map(Service::upload_module).collect();
+        for ticks in 1..5 {
+            let calls = [(); 2].map(|()| {
+                replica.submit(line.front.canister, controller(), "infer", &arg).expect("it is taken")
+            });
+            (0..ticks).for_each(|_| replica.tick());
+            line.stages.iter().zip(&modules).for_each(|(stage, module)| stage.upgrade_now(module));
+            for call in calls {
+                let outputs = outputs(replica.await_call(call)).expect("it is answered");
+                assert_eq!(outputs, expected, "after {ticks} rounds");
+            }
+        }
     });
 }

@@ -19,6 +19,7 @@ use crate::failure::reject;
 use crate::management::{args, settings};
 use crate::replica::{
     CallId, Canister, CanisterSettings, CanisterState, CanisterStatus, InstallMode, LogLine, Reject, Replica,
+    UploadedModule,
 };
 use crate::stable::WASM_PAGE;
 use crate::subnet::{fees, limits};
@@ -178,34 +179,34 @@ impl Host {
         &self,
         canister: Canister,
         sender: Principal,
-        install: args::UserInstall,
+        mode: InstallMode,
+        wasm: &[u8],
+        arg: &[u8],
     ) -> Result<(), Reject> {
-        let (mut hashes, mut uploads) = (Vec::new(), 0);
-        for chunk in install.wasm_module.chunks(limits::CHUNK_BYTES) {
-            let upload = args::UploadChunk { canister_id: canister, chunk: chunk.to_vec().into() };
-            self.manage_with(sender, "upload_chunk", &upload)?;
-            uploads += self.last_cost().cycles;
-            hashes.push(args::ChunkHash { hash: Sha256::digest(chunk).to_vec().into() });
-        }
-        let chunked = args::InstallChunked {
-            mode: match install.mode {
-                args::UserMode::Install => args::Mode::Install,
-                args::UserMode::Reinstall => args::Mode::Reinstall,
-                args::UserMode::Upgrade => args::Mode::Upgrade(None),
-            },
-            target_canister: canister,
-            store_canister: Some(canister),
-            chunk_hashes_list: hashes,
-            wasm_module_hash: Sha256::digest(&install.wasm_module).to_vec().into(),
-            arg: install.arg,
-            sender_canister_version: None,
-        };
-        let installed = self.manage_with(sender, "install_chunked_code", &chunked);
+        let (module, uploads) = self.upload_chunks(canister, sender, wasm)?;
+        let installed = self.install_uploaded(canister, sender, mode, &module, arg);
         let mut cost = self.last_cost();
         self.about(canister, sender, "clear_chunk_store")?;
         cost.cycles += uploads + self.last_cost().cycles;
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = cost;
-        installed.map(|_| ())
+        installed
+    }
+
+    /// The module as it lies in the canister's store, and the cycles that this took.
+    fn upload_chunks(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        wasm: &[u8],
+    ) -> Result<(UploadedModule, u128), Reject> {
+        let (mut chunks, mut cycles) = (Vec::new(), 0);
+        for chunk in wasm.chunks(limits::CHUNK_BYTES) {
+            let upload = args::UploadChunk { canister_id: canister, chunk: chunk.to_vec().into() };
+            self.manage_with(sender, "upload_chunk", &upload)?;
+            cycles += self.last_cost().cycles;
+            chunks.push(Sha256::digest(chunk).into());
+        }
+        Ok((UploadedModule { chunks, sha256: Sha256::digest(wasm).into() }, cycles))
     }
 }
 
@@ -255,9 +256,43 @@ impl Replica for Host {
         };
         let encoded = Encode!(&install).map_err(|error| reject(402, error.to_string()))?;
         if fees::envelope(sender, "install_code", &encoded) + 32 > limits::INGRESS_BYTES {
-            return self.install_chunks(canister, sender, install);
+            return self.install_chunks(canister, sender, mode, wasm, arg);
         }
         self.manage(sender, "install_code", &encoded).map(|_| ())
+    }
+
+    fn upload_module(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        wasm: &[u8],
+    ) -> Result<UploadedModule, Reject> {
+        self.upload_chunks(canister, sender, wasm).map(|(module, _)| module)
+    }
+
+    fn install_uploaded(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        mode: InstallMode,
+        module: &UploadedModule,
+        arg: &[u8],
+    ) -> Result<(), Reject> {
+        let hashes = module.chunks.iter().map(|hash| args::ChunkHash { hash: hash.to_vec().into() });
+        let chunked = args::InstallChunked {
+            mode: match mode {
+                InstallMode::Install => args::Mode::Install,
+                InstallMode::Reinstall => args::Mode::Reinstall,
+                InstallMode::Upgrade => args::Mode::Upgrade(None),
+            },
+            target_canister: canister,
+            store_canister: Some(canister),
+            chunk_hashes_list: hashes.collect(),
+            wasm_module_hash: module.sha256.to_vec().into(),
+            arg: ByteBuf::from(arg),
+            sender_canister_version: None,
+        };
+        self.manage_with(sender, "install_chunked_code", &chunked).map(|_| ())
     }
 
     fn query(

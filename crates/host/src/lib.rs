@@ -40,5 +40,5 @@ pub use cost::CallCost;
 pub use host::{Host, HostBuilder, HostError};
 pub use replica::{
     CallId, Canister, CanisterSettings, CanisterState, CanisterStatus, InstallMode, LogLine, Reject,
-    RejectCode, Replica,
+    RejectCode, Replica, UploadedModule,
 };

@@ -107,6 +107,15 @@ pub struct LogLine {
     pub content: Vec<u8>,
 }
 
+/// A module in the chunk store of a canister.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadedModule {
+    /// sha256 of each chunk, in order.
+    pub chunks: Vec<[u8; 32]>,
+    /// sha256 of the module.
+    pub sha256: [u8; 32],
+}
+
 /// Something that runs canisters: one application subnet of 13 nodes with the production limits.
 ///
 /// Calls that change a canister are answered when they are executed; `submit` and `await_call` let several be
@@ -128,6 +137,24 @@ pub trait Replica {
         sender: Principal,
         mode: InstallMode,
         wasm: &[u8],
+        arg: &[u8],
+    ) -> Result<(), Reject>;
+
+    /// Puts a module into the canister's chunk store, where it stays until [`Replica::install`] clears that.
+    fn upload_module(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        wasm: &[u8],
+    ) -> Result<UploadedModule, Reject>;
+
+    /// Installs what was uploaded, in one message: between the messages that the rounds before have left under way.
+    fn install_uploaded(
+        &self,
+        canister: Canister,
+        sender: Principal,
+        mode: InstallMode,
+        module: &UploadedModule,
         arg: &[u8],
     ) -> Result<(), Reject>;
 
