@@ -246,22 +246,27 @@ pub(crate) fn answered(number: u32) {
             CALLS.with_borrow_mut(|c| c.out.insert(number.call, Out::Answered(answer)));
             ic_cdk_executor::in_callback_executor_context_for(method, || waker.wake());
         }
-        (Some(Out::Awaited { method, task, .. }), true) => {
-            ic_cdk_executor::in_trap_recovery_context_for(method, || {
-                ic_cdk_executor::cancel_all_tasks_attached_to_current_method();
-                if let Some(task) = task {
-                    ic_cdk_executor::cancel_task(&task);
-                }
-            });
-        }
+        (Some(Out::Awaited { method, task, .. }), true) => cancel(method, task),
+        (Some(Out::Left(Some(method))), true) => cancel(method, None),
         (Some(Out::Left(Some(method))), false) => {
             ic_cdk_executor::in_callback_executor_context_for(method, || {});
         }
         // A trap answers the caller where this was the last call of a method that trapped before.
         (Some(Out::Left(None)), false) => ic_cdk::api::trap("an earlier message of this call trapped"),
+        // Of a method that had several calls out the first tells it; the others trap, which changes nothing.
         (None, false) if number.whose == For::Caller => ic_cdk::api::msg_reject(UPGRADED),
         _ => {}
     }
+}
+
+/// Ends what a method was doing whose message trapped.
+fn cancel(method: MethodHandle, task: Option<TaskHandle>) {
+    ic_cdk_executor::in_trap_recovery_context_for(method, || {
+        ic_cdk_executor::cancel_all_tasks_attached_to_current_method();
+        if let Some(task) = task {
+            ic_cdk_executor::cancel_task(&task);
+        }
+    });
 }
 
 #[cfg(test)]
