@@ -11,8 +11,8 @@ use crate::api::internal;
 use crate::calls::{self, Failed, For, Wait};
 use crate::session;
 
-/// How long after one that failed a task is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
+/// How long after one that failed a task is tried again: seldom enough that a canister that is short of cycles does not spend them on that.
+const AGAIN: Duration = Duration::from_secs(10);
 /// The time between one sweep and the next.
 pub(crate) const SWEEP: Duration = Duration::from_secs(3_600);
 
