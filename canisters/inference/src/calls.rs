@@ -101,7 +101,7 @@ enum Out {
 
 #[derive(Default)]
 struct Calls {
-    last: u16,
+    last: Option<u16>,
     out: BTreeMap<u16, Out>,
 }
 
@@ -112,18 +112,25 @@ thread_local! {
 impl Calls {
     /// A number that no call has which is out.
     fn free(&mut self) -> Option<u16> {
+        let last = *self.last.get_or_insert_with(first);
         // The last number is none: with all bits set it is [`runtime::NO_CALL`].
         let after = |call: u16| (call + 1) % (MOST - 1);
-        let mut call = after(self.last);
+        let mut call = after(last);
         while self.out.contains_key(&call) {
-            if call == self.last {
+            if call == last {
                 return None;
             }
             call = after(call);
         }
-        self.last = call;
+        self.last = Some(call);
         Some(call)
     }
+}
+
+/// Where a session's numbers begin. Sessions that agree in the low bits, one in 65,536, begin at other places, so that for an answer to
+/// find another session's call both would have to agree.
+fn first() -> u16 {
+    (session::number().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50) as u16 % (MOST - 1)
 }
 
 /// A call, which is made when it is first awaited.
