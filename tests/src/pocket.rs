@@ -184,25 +184,10 @@ impl Pocket {
         wasm: &[u8],
         arg: &[u8],
     ) -> Result<(), Reject> {
-        let module = self.upload_chunks(canister, sender, wasm)?;
+        let module = self.upload_module(canister, sender, wasm)?;
         let installed = self.install_from_chunks(canister, sender, mode, &module, arg);
         self.about(canister, sender, "clear_chunk_store")?;
         installed
-    }
-
-    fn upload_chunks(
-        &self,
-        canister: Canister,
-        sender: Principal,
-        wasm: &[u8],
-    ) -> Result<UploadedModule, Reject> {
-        let mut chunks = Vec::new();
-        for chunk in wasm.chunks(CHUNK_BYTES) {
-            let upload = args::UploadChunk { canister_id: canister, chunk: ByteBuf::from(chunk) };
-            self.manage(Some(canister), sender, "upload_chunk", &upload)?;
-            chunks.push(Sha256::digest(chunk).into());
-        }
-        Ok(UploadedModule { chunks, sha256: Sha256::digest(wasm).into() })
     }
 
     fn install_from_chunks(
@@ -313,7 +298,13 @@ impl Replica for Pocket {
         sender: Principal,
         wasm: &[u8],
     ) -> Result<UploadedModule, Reject> {
-        self.upload_chunks(canister, sender, wasm)
+        let mut chunks = Vec::new();
+        for chunk in wasm.chunks(CHUNK_BYTES) {
+            let upload = args::UploadChunk { canister_id: canister, chunk: ByteBuf::from(chunk) };
+            self.manage(Some(canister), sender, "upload_chunk", &upload)?;
+            chunks.push(Sha256::digest(chunk).into());
+        }
+        Ok(UploadedModule { chunks, sha256: Sha256::digest(wasm).into() })
     }
 
     fn install_uploaded(

@@ -215,7 +215,7 @@ fn a_session_closes_what_was_opened_in_others() {
 
 /// Two stages with 6 MiB between them for 16,384 rows. What the bytes are charged for and the first stage's 0.25 B instructions
 /// have requests take rounds, and contexts on both.
-fn deep() -> Vec<u8> {
+pub(crate) fn deep() -> Vec<u8> {
     let shape = |n: i64| [Dim::Named("rows"), Dim::Is(n)];
     let product = |a, w, y| onnx::node("MatMul", &[a, w], &[y], vec![]);
     Model {

@@ -200,8 +200,8 @@ fn what_becomes_of_a_run_whose_model_goes() {
     });
 }
 
-/// So many at once that none gets further than about a message in a round.
-const AT_ONCE: usize = 300;
+/// So many at once that none gets two messages further in a round: some are upgraded under after each of them.
+const AT_ONCE: usize = 350;
 
 #[test]
 fn an_upgrade_between_any_two_messages_of_a_run_ends_it_and_nothing_else() {

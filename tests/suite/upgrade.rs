@@ -1,7 +1,7 @@
 //! Upgrades: what was acknowledged is there afterwards, with equal bytes, and graphs that were loaded come back.
 
 use candid::{Decode, Encode};
-use ic_nn_host::Reject;
+use ic_nn_host::{Reject, Replica};
 use ic_nn_tests::on_every_runtime;
 use ic_nn_tests::onnx::{self, Dim};
 use ic_nn_tests::service::{Service, controller, repository, request, stranger};
@@ -10,7 +10,8 @@ use ic_nn_types::{
     Tensor,
 };
 
-use crate::pipeline::{Line, stages};
+use crate::leases::deep;
+use crate::pipeline::{Line, rows, stages};
 
 #[test]
 fn models_answer_again_with_equal_bytes() {
@@ -124,23 +125,44 @@ fn no_answer_goes_astray_however_often_the_canister_is_upgraded_under_its_calls(
     });
 }
 
+/// Requests that are under way at once, and upgrades of their stages after so many rounds: every one is answered.
+fn stages_upgraded_under(
+    replica: &dyn Replica,
+    model: &[u8],
+    inputs: &[NamedTensor],
+    calls: usize,
+    rounds: u64,
+) {
+    let line = Line::deploy(replica, model, &stages(2));
+    let expected = line.infer(inputs).expect("it infers");
+    let parameters = Some(InferParameters { slice_instructions: Some(1), ..Default::default() });
+    let asked = InferRequest { parameters, ..request("model", inputs.to_vec()) };
+    let arg = Encode!(&asked).expect("the argument encodes");
+    let modules: Vec<_> = line.stages.iter().map(Service::upload_module).collect();
+    for rounds in 1..=rounds {
+        let submit =
+            |_| replica.submit(line.front.canister, controller(), "infer", &arg).expect("it is taken");
+        let calls: Vec<_> = (0..calls).map(submit).collect();
+        (0..rounds).for_each(|_| replica.tick());
+        line.stages.iter().zip(&modules).for_each(|(stage, module)| stage.upgrade_now(module));
+        for call in calls {
+            let outputs = outputs(replica.await_call(call)).expect("it is answered");
+            assert!(outputs == expected, "after {rounds} rounds");
+        }
+    }
+}
+
 #[test]
 fn a_stage_that_is_upgraded_under_its_calls_is_called_again() {
     on_every_runtime("stages upgraded under calls", |replica| {
-        let line = Line::deploy(replica, &chain(), &stages(2));
-        let expected = line.front.infer("model", long("model").inputs).expect("it infers");
-        let arg = Encode!(&long("model")).expect("the argument encodes");
-        let modules: Vec<_> = line.stages.iter().map(Service::upload_module).collect();
-        for ticks in 1..5 {
-            let calls = [(); 2].map(|()| {
-                replica.submit(line.front.canister, controller(), "infer", &arg).expect("it is taken")
-            });
-            (0..ticks).for_each(|_| replica.tick());
-            line.stages.iter().zip(&modules).for_each(|(stage, module)| stage.upgrade_now(module));
-            for call in calls {
-                let outputs = outputs(replica.await_call(call)).expect("it is answered");
-                assert_eq!(outputs, expected, "after {ticks} rounds");
-            }
-        }
+        stages_upgraded_under(replica, &chain(), &long("model").inputs, 2, 4);
+    });
+}
+
+/// What a context had is gone then: all of it is sent once more.
+#[test]
+fn a_stage_that_is_upgraded_while_it_is_asked_in_parts_is_asked_again() {
+    on_every_runtime("stages upgraded under calls in parts", |replica| {
+        stages_upgraded_under(replica, &deep(), &rows(16_384), 8, 8);
     });
 }

@@ -33,7 +33,7 @@ pub(crate) enum Wait {
 
 impl Wait {
     /// What the Internet Computer is told.
-    pub(crate) fn seconds(self) -> Option<u32> {
+    fn seconds(self) -> Option<u32> {
         (self == Wait::Short).then_some(300)
     }
 }

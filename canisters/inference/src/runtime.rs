@@ -1,6 +1,7 @@
 //! The seam to the platform: allocator, constructors, randomness, custom sections, calls and the timer, counters.
 //!
-//! The only module of the canister with unsafe code: linker symbols have no safe form.
+//! The only module of the canister with unsafe code, but for a trait's method in `memory.rs`: linker symbols and places in the table
+//! have no safe form.
 #![allow(unsafe_code, reason = "symbols that the linker asks for")]
 
 use std::alloc::System;

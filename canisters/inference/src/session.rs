@@ -17,8 +17,8 @@ pub(crate) fn number() -> u64 {
     SESSION.get()
 }
 
-/// Where numbers of this session begin that count up: so many messages as there are numbers before those of the next session, each
-/// message being a version, have not been and will not be.
+/// Where numbers of this session begin that count up. The next session's begin above them: the version counts every message, and no
+/// message takes as many as there are numbers to a version.
 pub(crate) fn first_number() -> u64 {
     number() << 20
 }

@@ -24,6 +24,14 @@ pub(super) fn is_lacking(e: &Error) -> bool {
     e.data.starts_with(LACKING)
 }
 
+/// Methods on what a context has, which an upgrade takes: after it they are not called again by themselves.
+const ON_CONTEXTS: [&str; 3] = ["set_input", "compute", "get_output"];
+
+/// Whether an error may come of an upgrade of the stage, which took what a context had.
+pub(super) fn is_lost(e: &Error) -> bool {
+    e.data.contains(calls::UPGRADED) || matches!(e.code, ErrorCode::NotFound | ErrorCode::InvalidArgument)
+}
+
 /// Calls a stage with encoded arguments and gives its reply, which is of type `variant { Ok; Err : error }`.
 pub(super) async fn call(
     stage: &PipelineStage,
@@ -60,7 +68,7 @@ async fn made(
             }
             Err(Failed::Rejected(code, message)) => {
                 let (passes, error) = rejected(stage, code, &message);
-                if !passes {
+                if !passes || (ON_CONTEXTS.contains(&method) && is_lost(&error)) {
                     return Err(error);
                 }
                 error
@@ -86,7 +94,7 @@ fn rejected(stage: &PipelineStage, code: u32, message: &str) -> (bool, Error) {
             (false, error("the canister is out of cycles; top it up"))
         }
         2 | 6 if !stopped => (true, unreachable_now(stage, cause)),
-        4 if cause.contains(calls::UPGRADED) => (true, unreachable_now(stage, cause)),
+        4 if cause.contains(calls::UPGRADED) => (true, error("the canister was upgraded; ask again")),
         3 => (false, error("there is no such canister; publish a manifest of canisters that there are")),
         _ if stopped => (false, error("the canister is stopped; start it and ask again")),
         _ if cause.contains("no Wasm module") || cause.contains("has no ") => {
@@ -178,7 +186,7 @@ mod tests {
             (2, "Canister queue is full", true, "4 times"),
             (2, "Canister aaaaa-aa is out of cycles", false, "top it up"),
             (6, "timed out", true, "try again later"),
-            (4, calls::UPGRADED, true, "try again later"),
+            (4, calls::UPGRADED, true, "ask again"),
             (3, "Canister not found", false, "no such canister"),
             (5, "Canister aaaaa-aa is stopped", false, "start it"),
             (5, "Canister has no update method 'infer'", false, "does not run ic-nn"),

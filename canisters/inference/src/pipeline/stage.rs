@@ -51,7 +51,11 @@ pub(super) async fn run(ready: &Ready, ix: usize, taken: Taken, asked: Asked) ->
             done => return done,
         }
     }
-    by_context(stage, found, taken, asked).await
+    match by_context(stage, found, taken.clone(), asked).await {
+        // An upgrade of the stage leaves the context, and nothing in it: all of it once more, in another.
+        Err(e) if calls::is_lost(&e) => by_context(stage, found, taken, asked).await,
+        done => done,
+    }
 }
 
 /// Bytes of what it gives, where its description tells.
